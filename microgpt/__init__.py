@@ -1,0 +1,1 @@
+"""The model under test; all of it is in microgpt.py."""

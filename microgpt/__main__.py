@@ -1,0 +1,5 @@
+"""``python -m microgpt``: train on names.txt, then sample."""
+
+from microgpt.microgpt import main
+
+main()

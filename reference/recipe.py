@@ -1,0 +1,105 @@
+"""Every choice that separates one small GPT from another, as one frozen record.
+
+Letters: V vocabulary, C n_embd, H n_head, D = C / H, L layers, B block_size. Nothing is imported here but dataclasses, so
+that claims and mistakes can be read without PyTorch.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One small GPT: sizes, layers, loss and optimizer. `MICROGPT` and `GPT2` are two of them."""
+
+    # Sizes.
+    vocab_size: int = 27
+    n_embd: int = 16
+    n_head: int = 4
+    n_layer: int = 1
+    block_size: int = 16
+    # Embeddings and head.
+    position: Literal["learned", "none", "one late"] = "learned"
+    embedding_norm: bool = True
+    tied_head: bool = False
+    # Norms.
+    norm: Literal["rms", "layer", "none"] = "rms"
+    norm_order: Literal["pre", "post"] = "pre"
+    norm_mean: Literal["n", "n - 1", "sum"] = "n"
+    norm_root: Literal["root", "plain", "multiply"] = "root"
+    norm_eps: float = 1e-5
+    norm_eps_place: Literal["under root", "beside root", "maximum"] = "under root"
+    norm_affine: bool = False
+    final_norm: bool = False
+    # Attention.
+    attention_scale: Literal["1/sqrt(D)", "1/sqrt(C)", "1/sqrt(H)", "1/D", "sqrt(D)", "1"] = "1/sqrt(D)"
+    attention_mask: Literal["causal", "none", "one ahead", "past only", "self only", "window of 4"] = "causal"
+    attention_softmax: Literal["keys", "queries", "heads"] = "keys"
+    attention_mask_place: Literal["before softmax", "after softmax"] = "before softmax"
+    # Multi-layer perceptron.
+    activation: Literal["relu", "relu squared", "gelu tanh", "gelu erf", "silu", "leaky relu", "identity"] = "relu"
+    biases: bool = False
+    dropout: float = 0.0
+    # Loss.
+    loss: Literal["mean", "sum"] = "mean"
+    # Optimizer.
+    learning_rate: float = 0.01
+    beta1: float = 0.85
+    beta2: float = 0.99
+    eps_adam: float = 1e-8
+    eps_adam_place: Literal["beside root", "under root", "epsilon hat"] = "beside root"
+    bias_correction: Literal["both", "none", "first", "second", "swapped", "frozen", "late"] = "both"
+    second_moment: Literal["square", "absolute", "centred"] = "square"
+    second_moment_root: bool = True
+    weight_decay: float = 0.0
+    weight_decay_kind: Literal["decoupled", "l2"] = "decoupled"
+    optimizer: Literal["adam", "amsgrad", "nadam", "sgd"] = "adam"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    num_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its field does not know, and heads that do not divide the width (ValueError)."""
+        for name, kind in get_type_hints(type(self)).items():
+            choices, value = get_args(kind), getattr(self, name)
+            if choices and value not in choices:
+                raise ValueError(f"recipe field {name} is {value!r}. It takes one of: {', '.join(map(repr, choices))}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
+
+    @property
+    def head_size(self) -> int:
+        """D = C / H."""
+        return self.n_embd // self.n_head
+
+    def edited(self, edits: dict[str, Any]) -> Self:
+        """The same recipe but for some fields; ValueError for a field that does not exist."""
+        if unknown := sorted(set(edits) - {field.name for field in fields(self)}):
+            raise ValueError(f"no such recipe field: {', '.join(unknown)}")
+        return replace(self, **edits)
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """The names of the fields in which two recipes differ."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
+
+
+MICROGPT = Recipe()
+
+GPT2 = Recipe(
+    vocab_size=50257,
+    n_embd=768,
+    n_head=12,
+    n_layer=12,
+    block_size=1024,
+    embedding_norm=False,
+    tied_head=True,
+    norm="layer",
+    norm_affine=True,
+    final_norm=True,
+    activation="gelu tanh",
+    biases=True,
+    dropout=0.1,
+    learning_rate=2.5e-4,
+    beta1=0.9,
+    beta2=0.999,
+    schedule="cosine",
+)
