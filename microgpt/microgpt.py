@@ -1,7 +1,7 @@
 """A GPT with nothing left out and nothing imported: data, tokenizer, autograd, model, optimizer, training, sampling.
 
-It is a rewrite of Andrej Karpathy's microgpt (2026). The arithmetic is the original's, operation for operation, and so is
-the order in which random numbers are drawn, so that the same data give the same losses and samples to the last bit.
+It is a rewrite of Andrej Karpathy's microgpt (2026). The arithmetic is the original's, operation for operation, and so
+is the order in which random numbers are drawn: the same data give the same losses and samples to the last bit.
 Importing this file does nothing; ``python -m microgpt`` trains and then samples.
 
 Letters used for sizes:

@@ -1,7 +1,7 @@
 """Every choice that separates one small GPT from another, as one frozen record.
 
-Letters: V vocabulary, C n_embd, H n_head, D = C / H, L layers, B block_size. Nothing is imported here but dataclasses, so
-that claims and mistakes can be read without PyTorch.
+Letters: V vocabulary, C n_embd, H n_head, D = C / H, L layers, B block_size. Nothing is imported here but the standard
+library, so that claims and mistakes can be read without PyTorch.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -71,6 +71,31 @@ class Recipe:
         """D = C / H."""
         return self.n_embd // self.n_head
 
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters, in the order of microgpt's draws; rows are outputs."""
+        vocab, width, block = self.vocab_size, self.n_embd, self.block_size
+        shapes: dict[str, tuple[int, ...]] = {"wte": (vocab, width)}
+        if self.position != "none":
+            shapes["wpe"] = (block, width)
+        if not self.tied_head:
+            shapes["lm_head"] = (vocab, width)
+        for layer in range(self.n_layer):
+            prefix = f"layer{layer}."
+            matrices = dict.fromkeys(("attn_wq", "attn_wk", "attn_wv", "attn_wo"), (width, width))
+            matrices |= {"mlp_fc1": (4 * width, width), "mlp_fc2": (width, 4 * width)}
+            for name, shape in matrices.items():
+                shapes[prefix + name] = shape
+                if self.biases:
+                    shapes[f"{prefix}{name}.bias"] = shape[:1]
+            if self.norm_affine:
+                for name in ("norm1.gain", "norm1.bias", "norm2.gain", "norm2.bias"):
+                    shapes[prefix + name] = (width,)
+        if self.norm_affine:
+            for norm, present in (("embedding_norm", self.embedding_norm), ("final_norm", self.final_norm)):
+                if present:
+                    shapes |= {f"{norm}.gain": (width,), f"{norm}.bias": (width,)}
+        return shapes
+
     def edited(self, edits: dict[str, Any]) -> Self:
         """The same recipe but for some fields; ValueError for a field that does not exist."""
         if unknown := sorted(set(edits) - {field.name for field in fields(self)}):
@@ -84,6 +109,7 @@ class Recipe:
 
 MICROGPT = Recipe()
 
+# The architecture of the smallest released GPT-2. Its optimizer was not published in full: those fields stay.
 GPT2 = Recipe(
     vocab_size=50257,
     n_embd=768,
@@ -98,8 +124,4 @@ GPT2 = Recipe(
     activation="gelu tanh",
     biases=True,
     dropout=0.1,
-    learning_rate=2.5e-4,
-    beta1=0.9,
-    beta2=0.999,
-    schedule="cosine",
 )
