@@ -4,8 +4,27 @@ Letters: V vocabulary, C n_embd, H n_head, D = C / H, L layers, B block_size. No
 library, so that claims and mistakes can be read without PyTorch.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args, get_type_hints
+
+BELOW_ONE = ("dropout", "beta1", "beta2")
+NOT_NEGATIVE = ("norm_eps", "eps_adam", "weight_decay")
+
+
+def _problem(name: str, kind: Any, value: Any) -> str:
+    """What a field takes, where value is something else: YAML's 1e-5, for one, is a string. Else nothing."""
+    if choices := get_args(kind):
+        return "" if value in choices else f"one of: {', '.join(map(repr, choices))}"
+    if kind is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if kind is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) and value > 0 else "a whole number above 0"
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return "a finite number (in YAML with a point: 1.0e-5)"
+    if name in BELOW_ONE:
+        return "" if 0 <= value < 1 else "0 or more, and less than 1"
+    return "0 or more" if name in NOT_NEGATIVE and value < 0 else ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +77,11 @@ class Recipe:
     num_steps: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse a value that its field does not know, and heads that do not divide the width (ValueError)."""
+        """Refuse a value that its field does not take, and heads that do not divide the width (ValueError)."""
         for name, kind in get_type_hints(type(self)).items():
-            choices, value = get_args(kind), getattr(self, name)
-            if choices and value not in choices:
-                raise ValueError(f"recipe field {name} is {value!r}. It takes one of: {', '.join(map(repr, choices))}")
+            value = getattr(self, name)
+            if problem := _problem(name, kind, value):
+                raise ValueError(f"recipe field {name} is {value!r}. It takes {problem}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
 
@@ -72,7 +91,11 @@ class Recipe:
         return self.n_embd // self.n_head
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the parameters, in the order of microgpt's draws; rows are outputs."""
+        """Names and shapes of the parameters, in the order of microgpt's draws; rows are outputs.
+
+        A gain comes with a bias, whatever the norm; with norm "none" there is neither.
+        """
+        affine = self.norm_affine and self.norm != "none"
         vocab, width, block = self.vocab_size, self.n_embd, self.block_size
         shapes: dict[str, tuple[int, ...]] = {"wte": (vocab, width)}
         if self.position != "none":
@@ -87,10 +110,10 @@ class Recipe:
                 shapes[prefix + name] = shape
                 if self.biases:
                     shapes[f"{prefix}{name}.bias"] = shape[:1]
-            if self.norm_affine:
+            if affine:
                 for name in ("norm1.gain", "norm1.bias", "norm2.gain", "norm2.bias"):
                     shapes[prefix + name] = (width,)
-        if self.norm_affine:
+        if affine:
             for norm, present in (("embedding_norm", self.embedding_norm), ("final_norm", self.final_norm)):
                 if present:
                     shapes |= {f"{norm}.gain": (width,), f"{norm}.bias": (width,)}
