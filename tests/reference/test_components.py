@@ -7,6 +7,8 @@ import torch
 from reference import components, papers
 from reference.recipe import MICROGPT
 
+torch.set_num_threads(1)  # threads that wait for each other cost more than these tensors do
+
 BOUND = 2**12 * 2**-53
 MASKS = {
     "causal": ["100000", "110000", "111000", "111100", "111110", "111111"],
@@ -205,9 +207,8 @@ def test_which_way_follows_which_recipe(edits, refuses):
 
 @pytest.mark.parametrize("how", components.ATTENTIONS)
 def test_dropout_takes_its_share_of_the_weights(how):
-    q = torch.zeros(2000, 1, dtype=torch.float64)
+    q = torch.zeros(300, 1, dtype=torch.float64)
     recipe = MICROGPT.edited({"n_embd": 1, "n_head": 1})
-    q = q[:200] if how == "cache" else q
     torch.manual_seed(0)
     got = components.attention(q, q, torch.ones_like(q), recipe, how, dropout=0.25)
     assert got[1:].std() > 1e-3

@@ -9,6 +9,8 @@ import torch
 from reference import adam, components, gpt
 from reference.recipe import GPT2, MICROGPT, Recipe
 
+torch.set_num_threads(1)  # threads that wait for each other cost more than these tensors do
+
 # All sizes distinct, and sqrt(C), sqrt(H), D and sqrt(D) too: on microgpt's own, 1/sqrt(H) is 1/sqrt(D).
 STRESS = {"vocab_size": 14, "n_embd": 12, "n_head": 3, "n_layer": 2, "block_size": 7, "num_steps": 10}
 DOCUMENT = torch.tensor([13, 4, 0, 0, 9, 4, 1, 13])
