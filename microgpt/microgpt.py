@@ -275,7 +275,8 @@ def adam_update(
     for i, parameter in enumerate(parameters):
         m[i] = beta1 * m[i] + (1 - beta1) * parameter.grad
         v[i] = beta2 * v[i] + (1 - beta2) * parameter.grad**2
-        m_hat = m[i] / (1 - beta1 ** (step + 1))  # both means start at zero: this undoes the pull towards it
+        # Both means start at zero, which pulls them towards it at first; this undoes the pull.
+        m_hat = m[i] / (1 - beta1 ** (step + 1))
         v_hat = v[i] / (1 - beta2 ** (step + 1))
         parameter.data -= learning_rate * m_hat / (v_hat**0.5 + eps)
         parameter.grad = 0.0

@@ -171,6 +171,15 @@ def adam_step(
     return theta - alpha * m_hat / (num.sqrt(v_hat) + eps), m, v
 
 
+def adam_first_step(g: Number, alpha: Number, eps: Number, num: Any) -> Number:
+    """-alpha g / (|g| + eps): what the first step adds to a parameter; one number, in units of alpha.
+
+    Kingma & Ba, arXiv:1412.6980v9, Algorithm 1 at t = 1 with m_0 = v_0 = 0: there m^ = g and v^ = g^2.
+    Raises ZeroDivisionError where g and eps both are zero.
+    """
+    return -alpha * g / (num.sqrt(g * g) + eps)
+
+
 def decoder_logits(
     weights: Mapping[str, Matrix], tokens: Sequence[int], sizes: Mapping[str, int], num: Any, eps_under_root: Number = 0
 ) -> list[list[Number]]:

@@ -1,0 +1,1 @@
+"""Claims about a GPT as checks that run, and that could have failed."""

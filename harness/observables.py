@@ -1,0 +1,298 @@
+"""The declared observables: what each means, what may be given, which arrays come back, and who can answer it.
+
+Letters: T positions, C width, D head size, H heads, L layers, V vocabulary, n parameters, k steps. Sizes that are not
+given are the probe's. A list in `given` means one case for each item, several lists every combination.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+Many = Annotated[list[T], Field(min_length=1)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+Scale = Annotated[float, Field(gt=0, lt=1e100)]
+
+
+class Given(BaseModel):
+    """What every observable takes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    seeds: Annotated[int, Field(ge=1, le=1000, description="number of independent draws")] = 1
+
+
+class VectorGiven(Given):
+    """One vector, drawn from a normal distribution."""
+
+    probe: Literal["default", "offset", "sparse", "gaps"] = "default"
+    width: Size | Many[Size] = 16
+    scales: Scale | Many[Scale] = Field(default=1.0, description="standard deviations of the vector's elements")
+    times: Scale = Field(default=1.0, description="the vector is multiplied by this, after it was drawn")
+    shift: float = Field(default=0.0, description="added to every element, after it was drawn")
+
+
+class MatrixGiven(Given):
+    """A vector and a matrix."""
+
+    n_in: Size | Many[Size] = 16
+    n_out: Size | Many[Size] = 12
+
+
+class SizesGiven(Given):
+    """A model's sizes; what is left out is the probe's."""
+
+    probe: Literal["default", "stress"] = "default"
+    n_layer: Size | Many[Size] | None = None
+    n_head: Size | Many[Size] | None = None
+
+
+class ModelGiven(SizesGiven):
+    """A model with random weights, and one document of distinct tokens that begins with BOS."""
+
+    length: Size | Many[Size] | None = Field(default=None, description="T, the positions that are processed")
+    norm: Literal["own", "plain"] = Field(
+        default="own", description="plain: the subject's norm is replaced by its definition, so that it is not on trial"
+    )
+
+
+class LogitsGiven(ModelGiven):
+    """A document, and how it is fed."""
+
+    attention: Literal["cache", "mask"] = Field(
+        default="cache",
+        description="mask: all positions at once, through the subject's own functions, later ones masked",
+    )
+    order: Literal["forward", "backward"] = Field(default="forward", description="in which positions are fed to gpt()")
+
+
+class FutureGiven(ModelGiven):
+    """How the later tokens are changed."""
+
+    change: Literal["replaced", "removed"] = "replaced"
+
+
+class DocumentsGiven(SizesGiven):
+    """A model, and several documents one after the other."""
+
+    lengths: Many[Size] | None = Field(default=None, description="T of each document, all in one case")
+    norm: Literal["own", "plain"] = "own"
+
+
+class GradientsGiven(DocumentsGiven):
+    """The loss, or one component alone under a random cotangent."""
+
+    component: Literal["loss", "rms_norm", "softmax", "linear"] = "loss"
+    width: Size = Field(default=16, description="of a component's input")
+    scale: Scale = Field(default=1.0, description="standard deviation of a component's input")
+    attention: Literal["cache", "mask"] = "cache"
+
+
+class AdamGiven(Given):
+    """Gradients, and where the optimizer starts."""
+
+    regime: (
+        Literal["normal", "tiny", "huge", "zero", "sign-flipping", "sparse"]
+        | Many[Literal["normal", "tiny", "huge", "zero", "sign-flipping", "sparse"]]
+    ) = "normal"
+    steps: Annotated[int, Field(ge=1, le=1000)] = 8
+    size: Annotated[int, Field(ge=1, le=200)] = 12
+    start: Literal["zero", "arbitrary"] = Field(default="zero", description="of both moments and the step number")
+    hyperparameters: Literal["own", "given"] = Field(
+        default="own",
+        description="given: betas and eps are drawn and handed to the update; in symbols they are unknowns",
+    )
+
+
+class FirstUpdateGiven(Given):
+    """Gradients of the first step."""
+
+    regime: (
+        Literal["normal", "tiny", "huge", "sign-flipping"] | Many[Literal["normal", "tiny", "huge", "sign-flipping"]]
+    ) = "normal"
+    size: Annotated[int, Field(ge=1, le=200)] = 12
+    hyperparameters: Literal["own", "given"] = "own"
+
+
+class DependenciesGiven(ModelGiven):
+    """What is traced."""
+
+    output: Literal["logits", "rms_norm"] = "logits"
+    width: Size = Field(default=8, description="of the norm's input")
+
+
+class TokensGiven(Given):
+    """A handful of made-up documents."""
+
+    documents: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
+class NothingGiven(Given):
+    """Nothing can be varied."""
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A named quantity that a subject computes from given inputs."""
+
+    meaning: str
+    given: type[Given]
+    arrays: Mapping[str, str]
+    references: tuple[str, ...] = ()  # who else can answer it
+    readings: tuple[str, ...] = ("float64",)
+    from_others: bool = False  # computed by the harness from other observations
+    plain: bool = False  # values that are compared as they are, not as numbers
+    exact_zeros: tuple[str, ...] = ()  # arrays whose rows of zeros are zero in exact arithmetic
+    symbols: Mapping[str, str] = field(default_factory=dict)  # assumptions on traced inputs, by the start of their name
+
+
+_ADAM_SYMBOLS = {
+    "v[": "positive",
+    "step": "count",
+    "beta": "fraction",
+    "eps": "positive",
+    "learning_rate": "positive",
+}
+_FLOAT_AND_EXACT = ("float64", "symbols", "digits")
+
+OBSERVABLES: dict[str, Observable] = {
+    "tokens": Observable(
+        "token ids of documents, and the size of the vocabulary",
+        TokensGiven,
+        {"document i": "ids, from BOS to BOS", "bos": "its id", "vocab_size": "V"},
+        references=("torch",),
+        plain=True,
+    ),
+    "rms_norm": Observable(
+        "the subject's norm of one vector",
+        VectorGiven,
+        {"y": "C"},
+        references=("torch", "paper"),
+        readings=_FLOAT_AND_EXACT,
+    ),
+    "softmax": Observable(
+        "probabilities from scores",
+        VectorGiven,
+        {"y": "n"},
+        references=("torch", "paper"),
+        readings=_FLOAT_AND_EXACT,
+    ),
+    "linear": Observable(
+        "a matrix times a vector",
+        MatrixGiven,
+        {"y": "n_out"},
+        references=("torch", "paper"),
+        readings=_FLOAT_AND_EXACT,
+    ),
+    "attention": Observable(
+        "what the subject's attention code makes of given queries, keys and values, and the gradients by each of them "
+        "under a random cotangent",
+        ModelGiven,
+        {"output": "L x T x C", "q gradient": "L x T x C", "k gradient": "L x T x C", "v gradient": "L x T x C"},
+        references=("torch", "paper"),
+    ),
+    "logits": Observable(
+        "logits at every position of one document",
+        LogitsGiven,
+        {"logits": "T x V"},
+        references=("torch", "paper"),
+        readings=("float64", "digits"),
+    ),
+    "gradients": Observable(
+        "loss, and the gradient of every parameter; or the gradient of one component under a random cotangent",
+        GradientsGiven,
+        {"loss": "one a document", "wte": "V x C", "...": "the shape of the parameter of that name"},
+        references=("torch",),
+        exact_zeros=("wte", "wpe"),
+    ),
+    "attention_widths": Observable(
+        "how many scores each attention softmax receives at each position",
+        ModelGiven,
+        {"scores": "T x (L H)"},
+        references=("paper",),
+    ),
+    "cache_lengths": Observable(
+        "how many keys and values each layer's cache holds after each position, document by document",
+        DocumentsGiven,
+        {"keys of document i": "T x L", "values of document i": "T x L"},
+        references=("paper",),
+    ),
+    "dependencies": Observable(
+        "1 where an output was computed from an input, read from a trace of the subject's own operations; an input that "
+        "is absent cannot have had an influence on the path that was taken",
+        DependenciesGiven,
+        {"tokens": "T x T, on each token's embedding", "positions": "T x T", "input": "C x C", "parameters": "C x n"},
+        references=("paper",),
+        readings=("dependencies",),
+    ),
+    "future_influence": Observable(
+        "largest change of the logits up to each position when all later tokens are replaced, or removed",
+        FutureGiven,
+        {"change": "T - 1"},
+        references=("torch",),
+        from_others=True,
+    ),
+    "past_influence": Observable(
+        "largest change of the logits at t when token s alone is replaced, for each s up to t",
+        ModelGiven,
+        {"change": "T (T + 1) / 2"},
+        references=("torch",),
+        from_others=True,
+    ),
+    "past_gradients": Observable(
+        "largest gradient of the last position's loss alone by each token's embedding",
+        ModelGiven,
+        {"gradient": "T"},
+        references=("torch",),
+    ),
+    "adam": Observable(
+        "parameters and both moments after each update for given gradients; tiny ones are 1e-12, huge ones 1e6, "
+        "of sparse ones half are zero",
+        AdamGiven,
+        {"parameters": "k x n", "m": "k x n", "v": "k x n"},
+        references=("torch", "paper"),
+        readings=_FLOAT_AND_EXACT,
+        symbols=_ADAM_SYMBOLS,
+    ),
+    "first_update": Observable(
+        "the very first update, from moments of zero: what is added to a parameter that was 0",
+        FirstUpdateGiven,
+        {"update": "n"},
+        references=("torch", "paper"),
+        readings=_FLOAT_AND_EXACT,
+        symbols=_ADAM_SYMBOLS,
+    ),
+    "optimizer_start": Observable(
+        "moments and step number with which the subject's training makes its first update",
+        SizesGiven,
+        {"m": "n", "v": "n", "step": "one number"},
+        references=("paper",),
+    ),
+    "parameters": Observable(
+        "the shape of every parameter by name, and how many are vectors rather than matrices",
+        SizesGiven,
+        {"vectors": "one number", "...": "the shape of the parameter of that name"},
+        references=("torch",),
+        plain=True,
+    ),
+    "hyperparameters": Observable(
+        "learning_rate, beta1, beta2, eps_adam, num_steps, temperature and the default sizes",
+        NothingGiven,
+        {"beta1": "one number", "...": "one number each"},
+        references=("torch",),
+        plain=True,
+    ),
+}
+
+
+def array_of(observable: Observable, name: str) -> bool:
+    """Whether an observation of it can hold an array of that name."""
+    starts = [key.removesuffix("i") for key in observable.arrays if key.endswith(" i")]
+    return name in observable.arrays or "..." in observable.arrays or any(name.startswith(s) for s in starts)
+
+
+def default_given(name: str) -> dict[str, Any]:
+    """What is observed where a check gives nothing."""
+    return OBSERVABLES[name].given().model_dump(exclude_none=True)

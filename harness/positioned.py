@@ -1,0 +1,189 @@
+"""YAML with places: plain data, and for each key and item the line and column where it stands.
+
+YAML loses input quietly; this reader refuses where it would: two equal keys, a key that YAML takes for true or false, a
+number that YAML takes for text (1e-4), tags, anchors and aliases, several documents, oversized or deeply nested files.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES, MAX_DEPTH = 1 << 20, 40
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Path_ = tuple[str | int, ...]
+Place = tuple[int, int]
+
+_NEARLY_A_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)[eE][-+]?\d+")
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_CONSTRUCT = {kind: getattr(_CONSTRUCTOR, f"construct_yaml_{kind}") for kind in ("int", "float", "bool", "null")}
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """What is wrong in a file, where, and what mends it."""
+
+    file: str
+    line: int
+    column: int
+    message: str  # "problem. fix"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class Problems(Exception):  # noqa: N818 - it is all the problems of a folder at once
+    """One or more files cannot be used."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(set(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass
+class Document:
+    """Plain data, and the place of each part by its path."""
+
+    file: str
+    data: Any
+    places: dict[Path_, Place]
+
+    def problem(self, path: Path_, message: str) -> Problem:
+        """A problem at a path; steps that are not in the data are left out."""
+        known: Path_ = ()
+        for step in path:
+            if (*known, step) in self.places:
+                known = (*known, step)
+        line, column = self.places.get(known, (1, 1))
+        return Problem(self.file, line, column, message)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``Did you mean 'x'?``, or the words that are known where none is close."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"It is one of: {', '.join(names)}."
+
+
+def read(file: Path) -> Document:
+    """Read one YAML file; Problems where it cannot be taken as it stands."""
+    name = str(file)
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise Problems([Problem(name, 1, 1, f"the file is larger than {MAX_BYTES} bytes. Split it.")])
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise Problems([Problem(name, 1, 1, f"cannot be read: {error.strerror}. Check the path.")]) from error
+    except UnicodeDecodeError as error:
+        raise Problems([Problem(name, 1, 1, f"is not UTF-8: byte {error.start}. Save it as UTF-8.")]) from error
+    return parse(text, name)
+
+
+def parse(text: str, name: str) -> Document:
+    """Read YAML text under a file's name; Problems as for `read`."""
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise Problems([_at(event, name, f"is nested more than {MAX_DEPTH} levels deep. Flatten it.")])
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise Problems([_at(event, name, "anchors and aliases are not read. Write the value out.")])
+        node = yaml.compose(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        raise Problems([_syntax_problem(error, name)]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        message = f"is not YAML: {str(error).splitlines()[0]}. Remove what is not text."
+        raise Problems([Problem(name, 1, 1, message)]) from error
+    if node is None:
+        raise Problems([Problem(name, 1, 1, "the file is empty. Start one with: python -m harness new ID.")])
+    problems: list[Problem] = []
+    places: dict[Path_, Place] = {}
+    data = _plain(node, (), places, problems, name)
+    if problems:
+        raise Problems(problems)
+    return Document(name, data, places)
+
+
+def _at(item: Any, file: str, message: str) -> Problem:
+    mark = item.start_mark
+    return Problem(file, mark.line + 1, mark.column + 1, message)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    problem = (error.problem or error.context or "is not YAML").strip()
+    if "mapping values are not allowed" in problem:
+        fix = "A value that holds ': ' is quoted, or stands below '>-'."
+    elif "expected a single document" in problem:
+        fix = "Put each claim into a file of its own."
+    elif "could not determine a constructor" in problem or "tag" in problem:
+        fix = "Remove the tag."
+    else:
+        fix = "Check quotes, brackets and indentation here."
+    return Problem(name, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, f"{problem}. {fix}")
+
+
+def _plain(node: Any, path: Path_, places: dict[Path_, Place], problems: list[Problem], name: str) -> Any:
+    places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+    if node.tag not in _PLAIN_TAGS:
+        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        fix = "Quote the value." if tag == "timestamp" else "Write plain text, numbers, lists and mappings."
+        problems.append(_at(node, name, f"the tag {tag!r} is not read. {fix}"))
+        return None
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, i), places, problems, name) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, places, problems, name)
+    return _scalar(node, problems, name)
+
+
+def _mapping(node: Any, path: Path_, places: dict[Path_, Place], problems: list[Problem], name: str) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value
+        if not isinstance(key_node, yaml.ScalarNode):
+            problems.append(
+                _at(key_node, name, "a key is a list or a mapping. Use a word; quote it if it has brackets.")
+            )
+            continue
+        if key_node.tag != "tag:yaml.org,2002:str":
+            kind = key_node.tag.rsplit(":", 1)[-1]
+            problems.append(
+                _at(key_node, name, f"the key {key!r} is a {kind} in YAML, not a word. Rename or quote it.")
+            )
+            continue
+        if key in result:
+            line = places[(*path, key)][0]
+            problems.append(_at(key_node, name, f"the key {key!r} stands twice, first in line {line}. Remove one."))
+            continue
+        places[(*path, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        result[key] = _plain(value_node, (*path, key), places, problems, name)
+    return result
+
+
+def _scalar(node: Any, problems: list[Problem], name: str) -> Any:
+    text = node.value
+    if node.tag.endswith(":str"):
+        if node.style is None and _NEARLY_A_NUMBER.fullmatch(text):
+            mantissa, exponent = re.split("[eE]", text)
+            right = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+            problems.append(_at(node, name, f"YAML reads {text!r} as text, not as a number. Write {right}"))
+        return text
+    if node.tag.endswith(":bool") and text.lower() not in ("true", "false"):
+        problems.append(_at(node, name, f"YAML reads {text!r} as a truth value. Write true or false, or quote it."))
+    try:
+        return _CONSTRUCT[node.tag.rsplit(":", 1)[-1]](node)
+    except (ValueError, OverflowError) as error:
+        problems.append(_at(node, name, f"{text!r} is not a number: {error}. Write it in decimal digits."))
+        return None

@@ -1,0 +1,266 @@
+"""From claims to a report: who takes part, in which order things are begun, and under which circumstances.
+
+All observations of microgpt are begun before PyTorch is imported: two processes work on them meanwhile, one on the file
+under test, one on this repository's own copy and its patched versions.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness import checking, evidence, judge
+from harness.claims import Check
+from harness.loading import Claims, LoadedClaim
+from harness.results import CheckResult, ClaimResult, Report, Run, SubjectFile
+from harness.subjects.base import Inputs, Pending, Subject
+from harness.subjects.papers import Papers
+from harness.subjects.process import Limits, ProcessSubject, Source
+from reference.mistakes import Mistake
+from reference.recipe import MICROGPT, Recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = ROOT / "microgpt" / "microgpt.py"
+FIGURES = ROOT / "microgpt" / "figures.json"
+PACKAGES = ("torch", "transformers", "numpy", "sympy", "mpmath", "pydantic", "ast-grep-py")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is asked for."""
+
+    subject: Path = OWN
+    only: frozenset[str] = frozenset()  # ids of claims, or claim/check
+    seed: int = 0
+    limits: Limits = Limits()
+
+    @property
+    def own(self) -> bool:
+        """Whether the file under test is this repository's."""
+        return self.subject.resolve() == OWN.resolve()
+
+
+class UnknownClaims(Exception):
+    """`only` names what is not there; the message says what is."""
+
+
+class SubjectUnreadable(Exception):
+    """The file under test cannot be read; the message says why."""
+
+
+class RunCast:
+    """Who takes part: the subject, this repository's own microgpt, and the references made from their settings."""
+
+    def __init__(self, subject: Source, own: Source, limits: Limits) -> None:
+        self._subject, self._mistakes = ProcessSubject(subject, limits), ProcessSubject(own, limits)
+        self._own = own
+        self._settings = {
+            False: self._subject.ask("hyperparameters", {}),
+            True: self._mistakes.ask("hyperparameters", {}),
+        }
+        self._made: dict[Any, Subject] = {}
+
+    def close(self) -> None:
+        """End both processes."""
+        self._subject.close()
+        self._mistakes.close()
+
+    def subject(self) -> Subject:
+        """Who is under test."""
+        return self._subject
+
+    def patched(self, name: str, mistake: Mistake) -> Subject:
+        """This repository's own microgpt with a mistake, in the process kept for such."""
+        assert mistake.patch is not None  # noqa: S101 - the loader refuses it where a patch is needed
+        source = Source(name, f"{self._own.path} with {name}", mistake.patch.apply(self._own.text))
+        return _Patched(self._mistakes, source)
+
+    def torch(self, edits: dict[str, Any], attention: str, *, own: bool) -> Subject:
+        """The PyTorch reference of microgpt's recipe, edited; made once."""
+        key = ("torch", json.dumps(edits, sort_keys=True), attention, own)
+        if key not in self._made:
+            from harness.subjects.reference import TorchReference  # noqa: PLC0415 - importing PyTorch takes seconds
+
+            self._made[key] = TorchReference(self._recipe(own=own).edited(edits), attention)
+        return self._made[key]
+
+    def paper(self, eps_under_root: float, *, own: bool) -> Subject:
+        """The papers' equations; made once."""
+        key = ("paper", eps_under_root, own)
+        if key not in self._made:
+            recipe = self._recipe(own=own)
+            settings = {name: getattr(recipe, name) for name in ("beta1", "beta2", "eps_adam")}
+            self._made[key] = Papers(settings, eps_under_root)
+        return self._made[key]
+
+    def _recipe(self, *, own: bool) -> Recipe:
+        """microgpt's recipe with the betas and eps that the subject itself says it uses."""
+        answer = self._settings[own]().arrays
+        known = {name: answer[name] for name in ("beta1", "beta2", "eps_adam") if isinstance(answer.get(name), float)}
+        return MICROGPT.edited(known)
+
+
+class _Patched:
+    """A patched source in the process of the original."""
+
+    def __init__(self, process: ProcessSubject, source: Source) -> None:
+        self._process, self._source = process, source
+
+    def ask(self, observable: str, inputs: Inputs, reading: str = "float64") -> Pending:
+        """Begin to observe the patched copy."""
+        return self._process.ask(observable, inputs, reading, self._source)
+
+
+def run(claims: Claims, options: Options, progress: Callable[[str, int, int], None] = lambda *_: None) -> Report:
+    """Observe, relate and judge; `progress` is called with the check's name, how many are done, and of how many.
+
+    Raises UnknownClaims and SubjectUnreadable.
+    """
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    selected = _selected(claims.claims, options.only)
+    own = _source(OWN)
+    subject = own if options.own else _source(options.subject)
+    cast = RunCast(subject, own, options.limits)
+    try:
+        under_way = [
+            (item, [checking.start(check, cast, options.seed) for check in checks]) for item, checks in selected
+        ]
+        total, done = sum(len(checks) for _, checks in under_way), 0
+        results = []
+        for item, begun in under_way:
+            found = []
+            for each in begun:
+                progress(f"{item.claim.id}/{each.check.id}", done, total)
+                found.append(checking.finish(each, cast, options.seed, _repeat(item, each.check, options)))
+                done += 1
+            results.append(_claim_result(item, found, claims, subject, own_file=options.own))
+        progress("", done, total)
+    finally:
+        cast.close()
+    about = _about(subject, own=options.own)
+    circumstances = Run(
+        started=started,
+        seconds=round(time.monotonic() - began, 3),
+        seed=options.seed,
+        platform=platform.platform(),
+        python=platform.python_version(),
+        versions=_versions(),
+        git=_commit(),
+        subject=SubjectFile(file=subject.path, sha256=_sha256(subject.text), own=options.own, about=about),
+    )
+    return Report(run=circumstances, claims=results, exit_code=judge.exit_code(results))
+
+
+def _selected(claims: list[LoadedClaim], only: frozenset[str]) -> list[tuple[LoadedClaim, list[Check]]]:
+    known = {item.claim.id for item in claims} | {
+        f"{c.claim.id}/{check.id}" for c in claims for check in c.claim.checks
+    }
+    if unknown := sorted(only - known):
+        ids = ", ".join(item.claim.id for item in claims) or "none"
+        raise UnknownClaims(f"no claim or check {', '.join(unknown)}. Claims: {ids}. A check is CLAIM/CHECK.")
+    chosen = []
+    for item in claims:
+        name = item.claim.id
+        checks = [check for check in item.claim.checks if not only or only & {name, f"{name}/{check.id}"}]
+        if checks:
+            chosen.append((item, checks))
+    return chosen
+
+
+def _claim_result(
+    item: LoadedClaim, checks: list[CheckResult], claims: Claims, subject: Source, *, own_file: bool
+) -> ClaimResult:
+    claim = item.claim
+    verdict, reasons = judge.verdict(claim, checks)
+    named = {name for clause in claim.words for name in clause.by}
+    return ClaimResult(
+        id=claim.id,
+        section=claim.section,
+        about=claim.about,
+        title=claim.title,
+        claim=" ".join(claim.claim.split()),
+        verdict=verdict,
+        reasons=reasons,
+        qualification=claim.qualification,
+        strongest=judge.strongest(verdict, checks),
+        file=item.file,
+        sha256=item.sha256,
+        words=judge.words(claim),
+        uncovered=judge.uncovered(claim),
+        also_checked=[check.id for check in claim.checks if check.id not in named],
+        evidence=evidence.search(claim, subject.path, subject.text, claims.sources),
+        gates=own_file,
+        checks=checks,
+    )
+
+
+def _repeat(item: LoadedClaim, check: Check, options: Options) -> str:
+    parts = ["python -m harness run", item.file, f"--only {item.claim.id}/{check.id}"]
+    parts += [] if options.own else [f"--subject {options.subject}"]
+    parts += [f"--seed {options.seed}"] if options.seed else []
+    return " ".join(parts)
+
+
+def _source(path: Path) -> Source:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except IsADirectoryError as error:
+        raise SubjectUnreadable(f"{path} is a folder. Give the file that holds the model.") from error
+    except OSError as error:
+        raise SubjectUnreadable(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise SubjectUnreadable(f"{path} is not UTF-8 text: byte {error.start}. Give a Python file.") from error
+    return Source("subject", _shown(path), text)
+
+
+def _shown(path: Path) -> str:
+    """The path from here where the file lies below, else as it was given."""
+    with suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _about(subject: Source, *, own: bool) -> str:
+    """Why this file speaks for the original, where it does."""
+    if not own:
+        return "the file that was given"
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+    if figures["sha256"] == _sha256(subject.text):
+        return "this repository's rewrite; with the original's data it reproduces the original's recorded figures"
+    return "this repository's rewrite, changed since it was last compared with the original's recorded figures"
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit of this repository, with a mark where the tree has changed since."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],  # noqa: S607
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

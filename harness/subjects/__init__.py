@@ -1,0 +1,1 @@
+"""Whoever can be observed: the model under test in a process of its own, and the references beside it."""

@@ -1,0 +1,141 @@
+"""A recipe as a subject: PyTorch's answer to each observable, and that of a recipe with a mistake.
+
+The recipe takes its sizes from the inputs and its hyperparameters from the subject that it is compared with.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from harness.results import Observation
+from harness.subjects.base import Inputs, Pending
+from reference import adam, components, gpt
+from reference.recipe import Recipe
+
+Answer = dict[str, Any]
+torch.set_num_threads(1)  # the tensors are tiny: threads cost more than they bring
+
+
+class TorchReference:
+    """A recipe, and the way in which its attention is computed."""
+
+    def __init__(self, recipe: Recipe, attention: str = "mask") -> None:
+        self.recipe, self.attention = recipe, attention
+
+    def ask(self, observable: str, inputs: Inputs, reading: str = "float64") -> Pending:
+        """Compute at once, in float64."""
+        observation = self._observe(observable, inputs, reading)
+        return lambda: observation
+
+    def _observe(self, observable: str, inputs: Inputs, reading: str) -> Observation:
+        answers: dict[str, Callable[[Inputs], Answer]] = {
+            "tokens": self._tokens,
+            "rms_norm": lambda given: {"y": components.norm(_tensor(given["x"]), self.recipe)},
+            "softmax": lambda given: {"y": components.softmax(_tensor(given["x"]))},
+            "linear": lambda given: {"y": components.linear(_tensor(given["x"]), _tensor(given["w"]))},
+            "attention": self._attention,
+            "logits": self._logits,
+            "gradients": self._gradients,
+            "past_gradients": self._past_gradients,
+            "adam": self._adam,
+            "first_update": lambda given: {"update": self._adam(_from_zero(given))["parameters"][0]},
+            "parameters": self._parameters,
+            "hyperparameters": self._hyperparameters,
+        }
+        if reading != "float64":
+            return Observation(skipped=f"PyTorch computes in float64, not in {reading}")
+        arrays = answers[observable](inputs)
+        return Observation(arrays={name: _plain(array) for name, array in arrays.items()})
+
+    def _sized(self, inputs: Inputs) -> Recipe:
+        return self.recipe.edited(inputs["sizes"])
+
+    def _decoder(self, inputs: Inputs) -> gpt.Decoder:
+        recipe = self._sized(inputs)
+        weights = {name: _tensor(rows) for name, rows in inputs["weights"].items()}
+        # A recipe with a mistake may have other parameters: a tied head has one less.
+        known = {name: weights[name] for name in recipe.parameter_shapes() if name in weights}
+        return gpt.Decoder(recipe, known, self.attention)
+
+    def _tokens(self, inputs: Inputs) -> Answer:
+        characters = sorted(set("".join(inputs["documents"])))
+        bos = len(characters)
+        ids = [[bos, *map(characters.index, text), bos] for text in inputs["documents"]]
+        return {f"document {i}": row for i, row in enumerate(ids)} | {"bos": bos, "vocab_size": bos + 1}
+
+    def _attention(self, inputs: Inputs) -> Answer:
+        q, k, v = leaves = [_tensor(inputs[name]).requires_grad_() for name in "qkv"]
+        output = components.attention(q, k, v, self._sized(inputs), self.attention)
+        found = torch.autograd.grad(output, leaves, _tensor(inputs["cotangent"]), materialize_grads=True)
+        return {"output": output} | {f"{name} gradient": g for name, g in zip("qkv", found, strict=True)}
+
+    def _logits(self, inputs: Inputs) -> Answer:
+        length = min(inputs["sizes"]["block_size"], len(inputs["tokens"]) - 1)
+        return {"logits": self._decoder(inputs).logits(torch.tensor(inputs["tokens"][:length]))}
+
+    def _gradients(self, inputs: Inputs) -> Answer:
+        if inputs["component"] != "loss":
+            return self._component_gradients(inputs)
+        decoder = self._decoder(inputs)
+        losses = torch.stack([decoder.loss(torch.tensor(document)) for document in inputs["documents"]])
+        leaves = decoder.parameters
+        found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return {"loss": losses} | dict(zip(leaves, found, strict=True))
+
+    def _component_gradients(self, inputs: Inputs) -> Answer:
+        leaves = {name: _tensor(inputs[name]).requires_grad_() for name in ("x", "w") if name in inputs}
+        compute: dict[str, Callable[..., torch.Tensor]] = {
+            "rms_norm": lambda x: components.norm(x, self.recipe),
+            "softmax": components.softmax,
+            "linear": components.linear,
+        }
+        y = compute[inputs["component"]](*leaves.values())
+        found = torch.autograd.grad(y, list(leaves.values()), _tensor(inputs["cotangent"]))
+        return dict(zip(leaves, found, strict=True))
+
+    def _past_gradients(self, inputs: Inputs) -> Answer:
+        decoder, tokens = self._decoder(inputs), torch.tensor(inputs["tokens"])
+        last = components.next_token_loss(decoder.logits(tokens[:-1])[-1:], tokens[-1:], decoder.recipe)
+        (rows,) = torch.autograd.grad(last, [decoder.parameters["wte"]])
+        return {"gradient": rows[tokens[:-1]].abs().amax(dim=1)}
+
+    def _adam(self, inputs: Inputs) -> Answer:
+        recipe = self.recipe
+        if given := inputs.get("hyperparameters"):
+            recipe = recipe.edited({"beta1": given["beta1"], "beta2": given["beta2"], "eps_adam": given["eps"]})
+        tensors = (_tensor(inputs[name]) for name in ("m", "v"))
+        parameters, gradients = _tensor(inputs["parameters"]), _tensor(inputs["gradients"])
+        start = inputs["first_step"]
+        return dict(adam.trajectory(recipe, parameters, gradients, inputs["learning_rates"], *tensors, start))
+
+    def _parameters(self, inputs: Inputs) -> Answer:
+        shapes = {name: list(shape) for name, shape in self._sized(inputs).parameter_shapes().items()}
+        return shapes | {"vectors": sum(sum(axis > 1 for axis in shape) < 2 for shape in shapes.values())}
+
+    def _hyperparameters(self, _inputs: Inputs) -> Answer:
+        names = (
+            "learning_rate",
+            "beta1",
+            "beta2",
+            "eps_adam",
+            "num_steps",
+            "n_embd",
+            "n_head",
+            "n_layer",
+            "block_size",
+        )
+        return {name: getattr(self.recipe, name) for name in names} | {"temperature": 0.5}
+
+
+def _from_zero(inputs: Inputs) -> Inputs:
+    return inputs | {"parameters": [0.0] * len(inputs["parameters"])}
+
+
+def _tensor(nested: Any) -> torch.Tensor:
+    return torch.tensor(nested, dtype=torch.float64)
+
+
+def _plain(array: Any) -> Any:
+    """A tensor as a NumPy array that nothing else holds; anything else as it is."""
+    return array.detach().numpy() if isinstance(array, torch.Tensor) else array

@@ -1,0 +1,156 @@
+"""The subject's process: reads requests as JSON Lines, runs the subject's code, answers with arrays, a skip or an error.
+
+It is started as ``python -I -S worker.py``: without site-packages, so that a subject that runs here needs none. The
+harness never sends it an expected value. Standard output is kept for answers; whatever the subject prints goes to
+standard error.
+
+Requests: ``{"id", "do": "load", "name", "path", "source"}`` and ``{"id", "do": "observe", "subject", "observable",
+"arithmetic": "float64" or "trace", "inputs"}``. Answers carry the id and one of ``arrays``, ``trace``, ``loaded``,
+``skipped`` (a reason) or ``error`` (``type``, ``message``, ``where``, ``arithmetic``).
+"""
+
+import gc
+import importlib.util
+import json
+import math
+import os
+import resource
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import IO, Any
+
+PROTOCOL = 1
+STACK_BYTES = 256 << 20
+
+
+def _sibling(name: str) -> ModuleType:
+    """Import a file beside this one by its path, so that the subject's own imports never see this folder."""
+    specification = importlib.util.spec_from_file_location(f"harness_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert specification and specification.loader  # noqa: S101 - both files are part of the package
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+driving = _sibling("driving")
+tracing = _sibling("tracing")
+
+
+class Worker:
+    """The subjects loaded so far, by name, and how a request is answered."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, CodeType] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One answer for one request; whatever the subject raises is part of the answer."""
+        try:
+            return self._load(request) if request["do"] == "load" else self._observe(request)
+        except driving.Unsupported as reason:
+            return {"skipped": str(reason)}
+        except BaseException as error:  # noqa: BLE001 - a subject may raise anything, SystemExit and MemoryError included
+            return {"error": self._describe(error)}
+
+    def _load(self, request: dict[str, Any]) -> dict[str, Any]:
+        code = compile(request["source"], request["path"], "exec", dont_inherit=True)
+        driving.Subject(code, lambda _name, number: number, lambda _namespace: None)
+        self.loaded[request["name"]] = code
+        return {"loaded": request["name"]}
+
+    def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
+        code = self.loaded[request["subject"]]
+        ask: Callable[[Any, dict[str, Any]], dict[str, Any]] = driving.OBSERVABLES[request["observable"]]
+        if request["arithmetic"] == "float64":
+            subject = driving.Subject(code, lambda _name, number: number, lambda _namespace: None)
+            return {"arrays": _portable(ask(subject, request["inputs"]))}
+        tape = tracing.Tape()
+        subject = driving.Subject(code, tape.input, lambda namespace: tracing.bring_in(namespace, tape))
+        outputs = {name: _rows(array, tape) for name, array in ask(subject, request["inputs"]).items()}
+        escapes = sorted(set(tape.escapes))
+        return {"trace": {"rows": _portable(tape.rows), "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
+
+    def _describe(self, error: BaseException) -> dict[str, Any]:
+        files = {code.co_filename for code in self.loaded.values()}
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        if isinstance(error, SyntaxError):
+            where = f"{error.filename}:{error.lineno}"
+        else:
+            where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        arithmetic = isinstance(error, ArithmeticError) or (
+            isinstance(error, ValueError) and "math domain error" in str(error)
+        )
+        message = str(error)[:500]
+        return {"type": type(error).__name__, "message": message, "where": where, "arithmetic": arithmetic}
+
+
+def _rows(nested: Any, tape: Any) -> Any:
+    """The tape's row of each number in nested lists."""
+    if isinstance(nested, (list, tuple)):
+        return [_rows(item, tape) for item in nested]
+    return tape.index(nested)
+
+
+def _portable(nested: Any) -> Any:
+    """Nested lists with numbers as JSON has them: not-a-number and infinities become their names."""
+    if isinstance(nested, (list, tuple)):
+        return [_portable(item) for item in nested]
+    if isinstance(nested, dict):
+        return {name: _portable(item) for name, item in nested.items()}
+    if isinstance(nested, float):
+        return nested if math.isfinite(nested) else repr(nested)
+    if isinstance(nested, complex):
+        return "nan"  # no float64 model can mean it
+    if nested is None or isinstance(nested, (int, str)):
+        return nested
+    raise TypeError(f"the subject answered with {type(nested).__name__} where a number was expected")
+
+
+def _limit(memory_bytes: int) -> None:
+    """Cap the address space, so that a subject that eats memory gets MemoryError, and write no core files."""
+    for kind, bound in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CORE, 0)):
+        try:
+            resource.setrlimit(kind, (bound, bound))
+        except (OSError, ValueError):  # not every platform enforces these
+            print(f"worker: no limit for resource {kind} on this platform", file=sys.stderr)
+
+
+def serve(requests: IO[str], answers: IO[str]) -> None:
+    """Answer requests line by line until one says stop or the pipe closes."""
+    worker = Worker()
+    gc.disable()  # collecting in the middle of a graph of a million nodes costs more than the graph
+    for line in requests:
+        request = json.loads(line)
+        if request["do"] == "stop":
+            return
+        answer = {"id": request["id"], **worker.answer(request)}
+        answers.write(json.dumps(answer, allow_nan=False) + "\n")
+        answers.flush()
+        gc.collect()
+
+
+def main() -> None:
+    """Keep standard output for answers, raise the limits of recursion, lower those of memory, and serve."""
+    _limit(int(sys.argv[1]) << 20)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    os.close(0)
+    os.open(os.devnull, os.O_RDONLY)
+    answers.write(json.dumps({"protocol": PROTOCOL, "observables": sorted(driving.OBSERVABLES)}) + "\n")
+    answers.flush()
+    sys.setrecursionlimit(1_000_000)
+    threading.stack_size(STACK_BYTES)
+    thread = threading.Thread(target=serve, args=(requests, answers))
+    thread.start()
+    thread.join()
+    answers.flush()
+    os._exit(0)  # threads that a subject left behind do not hold the process
+
+
+if __name__ == "__main__":
+    main()
