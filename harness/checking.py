@@ -28,10 +28,6 @@ class Cast(Protocol):
         """Who is under test."""
         ...
 
-    def original(self) -> Subject:
-        """This repository's own microgpt, unpatched: the other side of `itself` for counterexamples."""
-        ...
-
     def patched(self, name: str, mistake: Mistake) -> Subject:
         """This repository's own microgpt with a mistake."""
         ...
@@ -152,7 +148,7 @@ def _literal(check: Check) -> Observation:
     right = check.right
     if not isinstance(right, ValueSide):
         return Observation()
-    return Observation(arrays=right.value if isinstance(right.value, dict) else {check.at: right.value})
+    return Observation(arrays=right.value if isinstance(right.value, dict) else {str(check.at): right.value})
 
 
 def _literal_words(right: Any) -> str:
@@ -240,7 +236,7 @@ class _Total:
     def result(self, side: Side, repeat: str, observable: Observable) -> CheckResult:
         """The check's result, without noise, controls and counterexamples."""
         check, found = self.check, self.worst()
-        case, comparison = found if found else (None, Comparison(False))
+        case, comparison = found or (None, Comparison(False))
         outcome = self.outcome()
         because = (check.by.because if check.by else check.because) or check.bound.because
         worst = comparison.worst.model_copy() if comparison.worst else None

@@ -84,7 +84,7 @@ Within = Annotated[
 def _bound_kind(value: Any) -> str:
     if isinstance(value, dict):
         return "absolute" if "absolute" in value else "relative"
-    return {Relative: "relative", Absolute: "absolute"}.get(type(value), "name")
+    return "relative" if isinstance(value, Relative) else "absolute" if isinstance(value, Absolute) else "name"
 
 
 class By(Closed):
@@ -179,7 +179,7 @@ Evidence = Annotated[
 def _evidence_kind(value: Any) -> str:
     if isinstance(value, dict):
         return next((kind for kind in ("find", "absent") if kind in value), "cite")
-    return {Find: "find", Absent: "absent"}.get(type(value), "cite")
+    return "find" if isinstance(value, Find) else "absent" if isinstance(value, Absent) else "cite"
 
 
 class Words(Closed):

@@ -1,8 +1,8 @@
 """The only place where floats are compared.
 
-An array is compared with an array of the same name and the same shape. A number that is not finite, on either side, is a
-failure; nothing compared is a failure; shapes are equal and never broadcast. ``rounding`` allows each array 2^12 units of
-roundoff (u = 2^-53) of its own largest magnitude: 4.5e-13 of it.
+An array is compared with an array of the same name and the same shape. A number that is not finite, on either side,
+is a failure; nothing compared is a failure; shapes are equal and never broadcast. ``rounding`` allows each array 2^12
+units of roundoff (u = 2^-53) of its own largest magnitude: 4.5e-13 of it.
 """
 
 import random
@@ -148,7 +148,7 @@ def digits_of(error: float) -> int:
 
 
 def wrong_answers(expected: Arrays, seed: int) -> dict[str, Arrays]:
-    """Answers that no check may accept, by name: zeros, a constant, a shuffled one, one with a NaN, one of another shape.
+    """Answers that no check may accept, by name: zeros, a constant, a shuffled one, a NaN, another shape.
 
     The first three are left out where no array has two distinct values; each replaces one array and keeps the others.
     """

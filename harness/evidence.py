@@ -29,7 +29,7 @@ def _in_code(item: Any, path: str, text: str) -> EvidenceResult:
     scope = _definition(root, item.inside) if item.inside else root
     if scope is None:
         return EvidenceResult(source=item.source, state="gone", where=path, message=f"no definition of {item.inside}")
-    matches = {}
+    matches: dict[tuple[int, int], str] = {}
     for pattern in patterns:
         for match in scope.find_all(pattern=pattern):
             matches.setdefault((match.range().start.line, match.range().start.column), match.text())

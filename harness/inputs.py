@@ -1,7 +1,7 @@
 """Seeded inputs: from what a check gives to the numbers that every subject receives.
 
-Each case draws from a stream of its own, seeded with the run's seed and the case's name, by Python's `random` alone: the
-same in every process, in every order, on every platform. Shapes are in the letters of `observables`.
+Each case draws from a stream of its own, seeded with the run's seed and the case's name, by Python's `random` alone:
+the same in every process, in every order, on every platform. Shapes are in the letters of `observables`.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.observables import OBSERVABLES, Given
-from reference.recipe import Recipe
+from reference.recipe import MICROGPT
 
 PROBES: dict[str, str] = {
     "default": "C 16, H 4, L 1, B 16, V 27, weights of std 0.08, T 8; vectors: normal",
@@ -110,7 +110,7 @@ def _sizes(choice: Choice) -> dict[str, int]:
 def _model(choice: Choice, stream: Stream) -> dict[str, Any]:
     sizes = _sizes(choice)
     std = _STD[choice["probe"]]
-    shapes = Recipe(**sizes).parameter_shapes()
+    shapes = MICROGPT.edited(sizes).parameter_shapes()
     weights = {name: _normal(stream, *shape, std=std) for name, shape in shapes.items()}
     return {"sizes": sizes, "weights": weights, "norm": choice.get("norm", "own")}
 

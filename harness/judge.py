@@ -1,8 +1,8 @@
 """From results to verdicts, and from verdicts to the exit code. Nothing else counts.
 
-Verdicts: a claim is refuted where a check failed; broken where one could not be finished; unproven where one was skipped,
-compared nothing, or accepted an answer that is wrong, or where a clause is decided by nothing; cited where only sources
-decide it; verified otherwise, with a qualification where the claim file states one.
+Verdicts: a claim is refuted where a check failed; broken where one could not be finished; unproven where one was
+skipped, compared nothing, or accepted an answer that is wrong, or where a clause is decided by nothing; cited where
+only sources decide it; verified otherwise, with a qualification where the claim file states one.
 """
 
 from collections.abc import Iterable

@@ -276,7 +276,7 @@ def _odd_relation(check: Check) -> Iterator[Finding]:
 
 def _odd_side(check: Check) -> Iterator[Finding]:
     observable, right = OBSERVABLES[check.observe], check.right
-    if isinstance(right, str) or isinstance(right, (TorchSide, PaperSide)):
+    if isinstance(right, (str, TorchSide, PaperSide)):
         name = right if isinstance(right, str) else "torch" if isinstance(right, TorchSide) else "paper"
         if name not in observable.references:
             known = suggestion(name, [*observable.references, "value", "itself"])

@@ -220,8 +220,8 @@ OBSERVABLES: dict[str, Observable] = {
         references=("paper",),
     ),
     "dependencies": Observable(
-        "1 where an output was computed from an input, read from a trace of the subject's own operations; an input that "
-        "is absent cannot have had an influence on the path that was taken",
+        "1 where an output was computed from an input, read from a trace of the subject's own operations; an input "
+        "that is absent cannot have had an influence on the path that was taken",
         DependenciesGiven,
         {"tokens": "T x T, on each token's embedding", "positions": "T x T", "input": "C x C", "parameters": "C x n"},
         references=("paper",),

@@ -177,7 +177,8 @@ def _scalar(node: Any, problems: list[Problem], name: str) -> Any:
     if node.tag.endswith(":str"):
         if node.style is None and _NEARLY_A_NUMBER.fullmatch(text):
             mantissa, exponent = re.split("[eE]", text)
-            right = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+            mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+            right = f"{mantissa}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
             problems.append(_at(node, name, f"YAML reads {text!r} as text, not as a number. Write {right}"))
         return text
     if node.tag.endswith(":bool") and text.lower() not in ("true", "false"):

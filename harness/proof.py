@@ -1,7 +1,8 @@
 """Whether two formulas are the same: first at random points in 50 digits, then by algebra.
 
 Digits come first because a wrong formula is refuted there at once, while simplifying one may not end. That both sides
-agree at random points is no proof; that their difference simplifies to 0 is one, for all inputs that satisfy the guards.
+agree at random points is no proof; that their difference simplifies to 0 is one, for all inputs that satisfy the
+guards.
 """
 
 import random
@@ -46,8 +47,8 @@ def compare_digits(observed: Arrays, expected: Arrays) -> Comparison:
 def compare_symbols(observed: Arrays, expected: Arrays, conditions: list[Any], seed: int) -> tuple[Comparison, str]:
     """Arrays of expressions; the comparison, and what it could not decide (empty where all of it is proved)."""
     pairs = _pairs(observed, expected)
-    if isinstance(pairs, str) or not pairs:
-        return Comparison(False, message=pairs or "nothing was compared"), ""
+    if isinstance(pairs, str):
+        return Comparison(False, message=pairs), ""
     unknowns = sorted({s for _, _, a, b in pairs for s in _free(a) | _free(b)}, key=str)
     points = list(_random_points(unknowns, conditions, random.Random(seed)))  # noqa: S311
     largest = 0.0
@@ -68,8 +69,8 @@ def compare_symbols(observed: Arrays, expected: Arrays, conditions: list[Any], s
 
 def _compare(observed: Arrays, expected: Arrays, num: Any, where: str) -> Comparison:
     pairs = _pairs(observed, expected)
-    if isinstance(pairs, str) or not pairs:
-        return Comparison(False, message=pairs or "nothing was compared")
+    if isinstance(pairs, str):
+        return Comparison(False, message=pairs)
     scales: dict[str, Any] = {}
     for name, _, _, b in pairs:
         scales[name] = max(scales.get(name, num.mpf(0)), abs(b)) if num.isfinite(b) else num.mpf(1)
@@ -105,7 +106,7 @@ def _pairs(observed: Arrays, expected: Arrays) -> list[tuple[str, tuple[int, ...
         if a.keys() != b.keys():
             return f"{name} has {len(a)} elements in its shape, expected {len(b)}"
         pairs += [(name, index, a[index], b[index]) for index in b]
-    return pairs
+    return pairs or "nothing was compared"
 
 
 def _leaves(nested: Any, index: tuple[int, ...] = ()) -> Iterable[tuple[tuple[int, ...], Any]]:

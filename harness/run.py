@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +40,7 @@ class Options:
     subject: Path = OWN
     only: frozenset[str] = frozenset()  # ids of claims, or claim/check
     seed: int = 0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def own(self) -> bool:
@@ -48,11 +48,11 @@ class Options:
         return self.subject.resolve() == OWN.resolve()
 
 
-class UnknownClaims(Exception):
+class UnknownClaimError(Exception):
     """`only` names what is not there; the message says what is."""
 
 
-class SubjectUnreadable(Exception):
+class SubjectUnreadableError(Exception):
     """The file under test cannot be read; the message says why."""
 
 
@@ -122,7 +122,7 @@ class _Patched:
 def run(claims: Claims, options: Options, progress: Callable[[str, int, int], None] = lambda *_: None) -> Report:
     """Observe, relate and judge; `progress` is called with the check's name, how many are done, and of how many.
 
-    Raises UnknownClaims and SubjectUnreadable.
+    Raises UnknownClaimError and SubjectUnreadableError.
     """
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     selected = _selected(claims.claims, options.only)
@@ -165,7 +165,7 @@ def _selected(claims: list[LoadedClaim], only: frozenset[str]) -> list[tuple[Loa
     }
     if unknown := sorted(only - known):
         ids = ", ".join(item.claim.id for item in claims) or "none"
-        raise UnknownClaims(f"no claim or check {', '.join(unknown)}. Claims: {ids}. A check is CLAIM/CHECK.")
+        raise UnknownClaimError(f"no claim or check {', '.join(unknown)}. Claims: {ids}. A check is CLAIM/CHECK.")
     chosen = []
     for item in claims:
         name = item.claim.id
@@ -213,11 +213,11 @@ def _source(path: Path) -> Source:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except IsADirectoryError as error:
-        raise SubjectUnreadable(f"{path} is a folder. Give the file that holds the model.") from error
+        raise SubjectUnreadableError(f"{path} is a folder. Give the file that holds the model.") from error
     except OSError as error:
-        raise SubjectUnreadable(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+        raise SubjectUnreadableError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
-        raise SubjectUnreadable(f"{path} is not UTF-8 text: byte {error.start}. Give a Python file.") from error
+        raise SubjectUnreadableError(f"{path} is not UTF-8 text: byte {error.start}. Give a Python file.") from error
     return Source("subject", _shown(path), text)
 
 

@@ -1,12 +1,12 @@
 """A trace of the subject's own operations, read as dependencies, as symbols, in digits, or replayed.
 
-A trace holds rows ``[operation, operand, operand]`` (operands are row numbers), guards (comparisons with their answers),
-escapes (a number that left the trace) and, for each array, the rows of its elements. An input is a row
+A trace holds rows ``[operation, operand, operand]`` (operands are row numbers), guards (comparisons with their
+answers), escapes (a number that left the trace) and, for each array, the rows of its elements. An input is a row
 ``["input", name, value]``, a constant ``["constant", value]``.
 
-Constants are read as the number that the program means: a float with a short decimal form is that decimal, exactly, so
-that 1e-5 is 1/100000; any other is the simplest fraction that rounds to it. Inputs that are not symbols keep their exact
-binary value.
+Constants are read as the number that the program means: a float with a short decimal form is that decimal, exactly,
+so that 1e-5 is 1/100000; any other is the simplest fraction that rounds to it. Inputs that are not symbols keep their
+exact binary value.
 """
 
 import math
@@ -147,8 +147,8 @@ def _outputs(trace: dict[str, Any], values: list[Any]) -> dict[str, Any]:
 def dependencies(trace: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
     """1 where an output was computed from a group of inputs, else 0.
 
-    For logits (T x V, taken position by position) the groups are the tokens' embeddings (T, the tokens are distinct) and
-    the positions' (T); for a norm (C) every single input.
+    For logits (T x V, taken position by position) the groups are the tokens' embeddings (T, the tokens are distinct)
+    and the positions' (T); for a norm (C) every single input.
     """
     if "x" in inputs:
         prefixes = {"input": [f"x[{i}]" for i in range(len(inputs["x"]))]}
@@ -169,7 +169,7 @@ def dependencies(trace: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any
 
 
 def _ancestors(rows: list[list[Any]], bits: dict[str, int]) -> list[int]:
-    """For each row the groups of inputs that it was computed from, as bits; a group is the start of its inputs' names."""
+    """For each row the groups of inputs behind it, as bits; a group is the start of its inputs' names."""
     found: list[int] = []
     for row in rows:
         if row[0] == "input":

@@ -1,5 +1,5 @@
 """``python -m microgpt``: train on names.txt, then sample."""
 
-from microgpt.microgpt import main
+from microgpt.microgpt import run
 
-main()
+run()

@@ -14,12 +14,15 @@ A vector is a list of `Value`, a matrix a list of rows, and a row is one output:
 """
 
 import argparse
+import io
 import math
+import os
 import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 LEARNING_RATE, BETA1, BETA2, EPS_ADAM = 0.01, 0.85, 0.99, 1e-8
 NUM_STEPS, NUM_SAMPLES, TEMPERATURE, INIT_STD, SEED = 1000, 20, 0.5, 0.08, 42
@@ -31,7 +34,7 @@ NAMES = Path(__file__).with_name("names.txt")
 
 def load_documents(path: Path, rng: random.Random) -> list[str]:
     """The non-empty lines of a text file, stripped, in shuffled order: N documents."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     documents = [line.strip() for line in lines if line.strip()]
     rng.shuffle(documents)
     return documents
@@ -105,6 +108,12 @@ class Value:
     def __rmul__(self, other: float) -> "Value":
         return self * other
 
+    def __rsub__(self, other: float) -> "Value":
+        return other + -self
+
+    def __rtruediv__(self, other: float) -> "Value":
+        return other * self**-1
+
     def backward(self) -> None:
         """Add d self / d node to the ``grad`` of every node below: the chain rule, from the output to the leaves."""
         self.grad = 1.0
@@ -173,7 +182,7 @@ def flatten(state_dict: dict[str, Matrix]) -> Vector:
 
 def linear(x: Vector, w: Matrix) -> Vector:
     """``w x``: x is n_in, w is n_out x n_in, the result n_out."""
-    return [sum((wi * xi for wi, xi in zip(row, x, strict=True)), start=0) for row in w]  # type: ignore[misc]
+    return [sum(wi * xi for wi, xi in zip(row, x, strict=True)) for row in w]
 
 
 def softmax(logits: Vector) -> Vector:
@@ -317,9 +326,16 @@ def sample(
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See --help.\n")
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line's options, checked: what is wrong ends in one line and exit code 2."""
-    parser = argparse.ArgumentParser(prog="microgpt", description="Train a tiny GPT on a list of names, then sample.")
+    parser = Parser(prog="microgpt", description="Train a tiny GPT on a list of names, then sample.")
     parser.add_argument("--data", type=Path, default=NAMES, help="text file, one document a line (default: names.txt)")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="training steps, one document each (%(default)s)")
     parser.add_argument("--samples", type=int, default=NUM_SAMPLES, help="documents to draw afterwards (%(default)s)")
@@ -328,7 +344,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.steps < 0 or options.samples < 0:
         parser.error("--steps and --samples take 0 or more")
-    if not 0 < options.temperature < math.inf:
+    if not 1e-300 < options.temperature < math.inf:
         parser.error("--temperature takes a number above 0; 0.5 is the default")
     return options
 
@@ -358,5 +374,16 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"sample {number}: {tokenizer.decode(tokens)}", flush=True)
 
 
+def run() -> None:
+    """`main` for a terminal: text that it cannot show is escaped, and a pipe that closes early ends the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        main()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main()
+    run()

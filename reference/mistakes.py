@@ -1,7 +1,7 @@
 """The named counterexamples: mistakes that real implementations make. Data alone.
 
-A mistake is an edit of a recipe, observed through the PyTorch decoder, or a patch of microgpt's own source, which is run
-in its place; some are both. A patch replaces a text that occurs exactly once. `seen` names a public instance.
+A mistake is an edit of a recipe, observed through the PyTorch decoder, or a patch of microgpt's own source, which is
+run in its place; some are both. A patch replaces a text that occurs exactly once. `seen` names a public instance.
 """
 
 from dataclasses import dataclass, field
@@ -123,6 +123,27 @@ MISTAKES: dict[str, Mistake] = {
             '"lm_head": matrix(config.vocab_size, width),\n        "norm_gain": matrix(1, width),\n    }',
         ),
     ),
+    # --- softmax ------------------------------------------------------------------------------------------------------
+    "softmax-denominator": Mistake(
+        "softmax",
+        "1e-8 is added to the sum of the exponentials",
+        patch=Patch("    total = sum(exps)\n", "    total = sum(exps) + 1e-8\n"),
+        seen="open-edge-platform/geti#1507",
+    ),
+    "softmax-without-maximum": Mistake(
+        "softmax",
+        "the largest score is not taken off first: scores above 709 overflow",
+        patch=Patch("exps = [(logit - largest).exp() for logit in logits]", "exps = [logit.exp() for logit in logits]"),
+        seen="numenta/nupic-legacy#3818",
+    ),
+    "softmax-maximum-with-zero": Mistake(
+        "softmax",
+        "the larger of zero and the largest score is taken off: scores that all lie below -745 give 0/0",
+        patch=Patch(
+            "largest = max(logit.data for logit in logits)", "largest = max(0.0, *(logit.data for logit in logits))"
+        ),
+        seen="FluxML/NNlib.jl#43",
+    ),
     # --- attention and its cache --------------------------------------------------------------------------------------
     "mask-none": Mistake("attention", "no mask: every position sees every other", {"attention_mask": "none"}),
     "mask-off-by-one": Mistake(
@@ -171,7 +192,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "cache-appended-after-attending": Mistake(
         "cache",
-        "keys and values are appended after attention: a position misses itself, and the first has nothing to attend to",
+        "keys and values are appended after attention: a position misses itself, the first attends to nothing",
         patch=Patch(
             _HEAD,
             _edited(

@@ -1,8 +1,8 @@
 """Drives a Python microgpt: which of its functions plays which part, and how each observable is asked of it.
 
-It runs in the subject's process and needs the standard library alone. The subject's code is executed as it stands; where
-a quantity is not returned by any of its functions (how many scores a softmax receives, how long the cache is), one name
-in its namespace is replaced by a function that looks on and calls the original.
+It runs in the subject's process and needs the standard library alone. The subject's code is executed as it stands;
+where a quantity is not returned by any of its functions (how many scores a softmax receives, how long the cache is),
+one name in its namespace is replaced by a function that looks on and calls the original.
 
 Letters: T positions, C width, D head size, L layers, V vocabulary, n parameters, k steps.
 """
@@ -12,6 +12,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -24,9 +25,10 @@ class Unsupported(Exception):  # noqa: N818 - it is an answer, not a failure
 
 
 class Subject:
-    """One fresh execution of the subject's code. `number` makes a number from outside, by name: a float or a traced one.
+    """One fresh execution of the subject's code.
 
-    `prepare` is called with the namespace once the code has run.
+    `number` makes a number from outside, by name: a float or a traced one. `prepare` is called with the namespace
+    once the code has run.
     """
 
     def __init__(self, code: CodeType, number: Callable[[str, float], Any], prepare: Callable[[Inputs], None]) -> None:
@@ -85,7 +87,7 @@ class Model:
 
     def gpt(self, token: int, position: int, keys: Any, values: Any) -> list[Any]:
         """The logits (V) at one position."""
-        return self.subject.part("gpt")(self.weights, self.config, token, position, keys, values)
+        return list(self.subject.part("gpt")(self.weights, self.config, token, position, keys, values))
 
     def empty_cache(self) -> tuple[list[Any], list[Any]]:
         """Keys and values of no position."""
@@ -174,7 +176,7 @@ def explicit_mask(model: Model, tokens: list[int]) -> Iterator[None]:
         for _ in ("keys", "values")
     ]
 
-    def masked(scores: list[Any]) -> list[Any]:
+    def masked(scores: list[Any]) -> Any:
         nonlocal softmaxes
         softmaxes += 1
         return softmax([s if i <= now else s + float("-inf") for i, s in enumerate(scores)])
@@ -237,7 +239,7 @@ def gradients(subject: Subject, inputs: Inputs) -> Answer:
     if component != "loss":
         x = subject.vector("x", inputs["x"])
         more = (subject.matrix("w", inputs["w"]),) if component == "linear" else ()
-        y = subject.part({"rms_norm": "rmsnorm"}.get(component, component))(x, *more)
+        y = subject.part("rmsnorm" if component == "rms_norm" else component)(x, *more)
         sum(yi * ci for yi, ci in zip(y, inputs["cotangent"], strict=True)).backward()
         answer = {"x": _gradient(x)}
         return answer | ({"w": _gradient(more[0])} if more else {})
@@ -253,8 +255,8 @@ def gradients(subject: Subject, inputs: Inputs) -> Answer:
 def attention(subject: Subject, inputs: Inputs) -> Answer:
     """What every layer's attention makes of given queries, keys and values (L x T x C), and the gradients by them.
 
-    They are handed to the subject's own attention code at the three `linear` calls whose results it uses, and its result
-    is read at the fourth; everything else in the model runs on, unobserved.
+    They are handed to the subject's own attention code at the three `linear` calls whose results it uses, and its
+    result is read at the fourth; everything else in the model runs on, unobserved.
     """
     model = Model(subject, inputs)
     given = {name: [subject.matrix(f"{name}[{i}]", rows) for i, rows in enumerate(inputs[name])] for name in "qkv"}
@@ -330,7 +332,7 @@ def cache_lengths(subject: Subject, inputs: Inputs) -> Answer:
             into[1].append([len(layer) for layer in values])
 
         with model.watched(look):
-            _as_far_as_it_goes(lambda text=document: model.loss(text), keys_held)
+            _as_far_as_it_goes(partial(model.loss, document), keys_held)
         answer |= {f"keys of document {i}": keys_held, f"values of document {i}": values_held}
     return answer
 
@@ -345,7 +347,7 @@ def _as_far_as_it_goes(run: Callable[[], Any], seen: list[Any]) -> None:
 
 
 def past_gradients(subject: Subject, inputs: Inputs) -> Answer:
-    """Largest gradient of the last position's loss alone by each token's embedding (T): through the cache or not at all."""
+    """Largest gradient of the last position's loss alone by each token's embedding (T): it flows through the cache."""
     model, document = Model(subject, inputs), inputs["tokens"]
     last = model.document(document)[1][-1]
     (-subject.part("softmax")(last)[document[-1]].log()).backward()
@@ -389,7 +391,8 @@ def first_update(subject: Subject, inputs: Inputs) -> Answer:
 
 def optimizer_start(subject: Subject, inputs: Inputs) -> Answer:
     """The moments (n) and the step number with which the subject's training makes its first update."""
-    model, seen = Model(subject, inputs), {}
+    model = Model(subject, inputs)
+    seen: Answer = {}
     original = subject.part("adam_update")
 
     def looking_on(parameters: Any, m: Any, v: Any, step: Any, *more: Any) -> None:

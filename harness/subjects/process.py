@@ -1,8 +1,8 @@
-"""A subject in another process, and what that costs when it hangs, dies or answers nonsense: an error, and nothing else.
+"""A subject in another process, which may hang, die or answer nonsense: that costs an error, and nothing else.
 
 The process is started at once; a thread of this one sends it requests one by one and keeps their answers, so that the
-subject computes while PyTorch is being imported here. A process that does not answer in time is killed with its children
-and started anew; one that is lost three times is not started again.
+subject computes while PyTorch is being imported here. A process that does not answer in time is killed with its
+children and started anew; one that is lost three times is not started again.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class ProcessSubject:
                 result = self._answer(source, request)
             except Lost as lost:
                 result = {"error": {"type": "Lost", "message": str(lost), "where": "", "arithmetic": False}}
-            except Exception as error:  # noqa: BLE001 - a defect here must not leave the run waiting
+            except Exception as error:
                 result = {
                     "error": {"type": type(error).__name__, "message": str(error), "where": "", "arithmetic": False}
                 }

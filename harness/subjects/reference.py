@@ -104,10 +104,9 @@ class TorchReference:
         recipe = self.recipe
         if given := inputs.get("hyperparameters"):
             recipe = recipe.edited({"beta1": given["beta1"], "beta2": given["beta2"], "eps_adam": given["eps"]})
-        tensors = (_tensor(inputs[name]) for name in ("m", "v"))
-        parameters, gradients = _tensor(inputs["parameters"]), _tensor(inputs["gradients"])
-        start = inputs["first_step"]
-        return dict(adam.trajectory(recipe, parameters, gradients, inputs["learning_rates"], *tensors, start))
+        parameters, gradients, m, v = (_tensor(inputs[name]) for name in ("parameters", "gradients", "m", "v"))
+        rates, start = inputs["learning_rates"], inputs["first_step"]
+        return dict(adam.trajectory(recipe, parameters, gradients, rates, m, v, start))
 
     def _parameters(self, inputs: Inputs) -> Answer:
         shapes = {name: list(shape) for name, shape in self._sized(inputs).parameter_shapes().items()}

@@ -1,8 +1,9 @@
-"""A number that writes down what is done to it. It runs in the subject's process, so it needs the standard library alone.
+"""A number that writes down what is done to it; it runs in the subject's process, on the standard library alone.
 
-Each operation is one row of the tape: ``[operation, operand, operand]``, where an operand is a row's index. A comparison
-gives the answer of the floats and writes a guard: what follows holds for inputs that answer it in the same way. A number
-that is turned into a plain float, int or index has escaped: from there on the tape knows nothing of it, and says so.
+Each operation is one row of the tape: ``[operation, operand, operand]``, where an operand is a row's index. A
+comparison gives the answer of the floats and writes a guard: what follows holds for inputs that answer it in the same
+way. A number that is turned into a plain float, int or index has escaped: from there on the tape knows nothing of it,
+and says so.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The subject's process: reads requests as JSON Lines, runs the subject's code, answers with arrays, a skip or an error.
+"""The subject's process: reads requests as JSON Lines, runs the subject's code, answers.
 
 It is started as ``python -I -S worker.py``: without site-packages, so that a subject that runs here needs none. The
 harness never sends it an expected value. Standard output is kept for answers; whatever the subject prints goes to
@@ -30,7 +30,8 @@ STACK_BYTES = 256 << 20
 def _sibling(name: str) -> ModuleType:
     """Import a file beside this one by its path, so that the subject's own imports never see this folder."""
     specification = importlib.util.spec_from_file_location(f"harness_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert specification and specification.loader  # noqa: S101 - both files are part of the package
+    if specification is None or specification.loader is None:
+        raise ImportError(f"{name}.py is missing beside {__file__}")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module
     specification.loader.exec_module(module)
@@ -53,7 +54,7 @@ class Worker:
             return self._load(request) if request["do"] == "load" else self._observe(request)
         except driving.Unsupported as reason:
             return {"skipped": str(reason)}
-        except BaseException as error:  # noqa: BLE001 - a subject may raise anything, SystemExit and MemoryError included
+        except BaseException as error:
             return {"error": self._describe(error)}
 
     def _load(self, request: dict[str, Any]) -> dict[str, Any]:
