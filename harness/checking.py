@@ -97,7 +97,17 @@ def start(check: Check, cast: Cast, seed: int) -> Started:
 
 
 def finish(started: Started, cast: Cast, seed: int, repeat: str) -> CheckResult:
-    """Wait, relate, and try everything that has to fail; the result of one check."""
+    """Wait, relate, and try everything that has to fail; the result of one check. Nothing is raised."""
+    try:
+        return _finish(started, cast, seed, repeat)
+    except Exception as error:  # noqa: BLE001 - a defect in one check costs that check
+        total = _Total(started.check, seed)
+        total.errors.append(f"the check itself failed: {type(error).__name__}: {error}")
+        side = Side(lambda _case, _other: Observation, "literal", "its right side")
+        return total.result(side, repeat, OBSERVABLES[started.check.observe])
+
+
+def _finish(started: Started, cast: Cast, seed: int, repeat: str) -> CheckResult:
     check, observable = started.check, OBSERVABLES[started.check.observe]
     side = _side(check, cast, own=False)
     total = _Total(check, seed)

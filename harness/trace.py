@@ -33,6 +33,15 @@ def read(trace: dict[str, Any], observable: str, inputs: dict[str, Any], reading
     """The observation that a trace amounts to in a reading; skipped where numbers escaped from the trace."""
     if trace["escapes"]:
         return Observation(skipped=f"the trace is not whole: {'; '.join(trace['escapes'])}")
+    try:
+        return _read(trace, observable, inputs, reading)
+    except ArithmeticError as error:
+        return Observation(error=f"{type(error).__name__} in {reading}: {error}", arithmetic=True)
+    except Exception as error:  # noqa: BLE001 - whatever a subject computed, reading it ends in an answer
+        return Observation(error=f"the trace cannot be read in {reading}: {type(error).__name__}: {error}")
+
+
+def _read(trace: dict[str, Any], observable: str, inputs: dict[str, Any], reading: str) -> Observation:
     if reading == "dependencies":
         return Observation(arrays=dependencies(trace, inputs), guards=guards(trace))
     if reading == "symbols":
@@ -112,7 +121,10 @@ def digits(trace: dict[str, Any]) -> dict[str, Any]:
     """The arrays in 50 decimal digits, at the trace's own inputs."""
     from harness import proof  # noqa: PLC0415 - mpmath is needed by two readings only
 
-    return _outputs(trace, evaluate(trace, lambda _n, v: proof.mp.mpf(v), lambda v: proof.rational(exact(v)), proof.mp))
+    def constant(value: float) -> Any:
+        return proof.rational(exact(value)) if math.isfinite(value) else proof.mp.mpf(value)
+
+    return _outputs(trace, evaluate(trace, lambda _name, value: proof.mp.mpf(value), constant, proof.mp))
 
 
 def symbols(trace: dict[str, Any], assumptions: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -122,6 +134,8 @@ def symbols(trace: dict[str, Any], assumptions: Any) -> tuple[dict[str, Any], li
     from harness import proof  # noqa: PLC0415
 
     def constant(value: float) -> Any:
+        if not math.isfinite(value):
+            return sympy.Float(value)
         fraction = exact(value)
         return sympy.Rational(fraction.numerator, fraction.denominator)
 

@@ -117,7 +117,7 @@ def _print_reasons(claim: ClaimResult, console: Console) -> None:
     failed = {check.id for check in claim.checks if check.outcome == "fail"}
     for check in claim.checks:
         if check.id in failed:
-            console.print(Padding(_failure(claim, check), (0, 0, 0, 2), expand=False))
+            console.print(Padding(_failure(claim, check), (0, 0, 1, 2), expand=False))
     for reason in claim.reasons:
         if reason.split(":")[0] not in failed:
             console.print(Padding(Text(reason), (0, 0, 0, 2), expand=False))
@@ -130,7 +130,7 @@ def _failure(claim: ClaimResult, check: CheckResult) -> RenderableType:
     slots.add_column(overflow="fold")
     slots.add_row("check", Text(f"{claim.id}/{check.id}: {check.observe} {check.relation}", style="bold"))
     slots.add_row("words", Text(words.clauses(claim, check)))
-    oracle = f"[{check.relation.split(' at ')[0]}; {words.ORACLES[check.oracle]}]"
+    oracle = f"[{check.relation}; {words.ORACLES[check.oracle]}]"
     if check.worst is not None:
         worst = check.worst
         slots.add_row("observed", Text(f"{words.place(worst)} = {words.precise(worst.observed)}"))

@@ -342,7 +342,7 @@ def _as_far_as_it_goes(run: Callable[[], Any], seen: list[Any]) -> None:
     try:
         run()
     except Exception:
-        if not seen:
+        if not any(seen):
             raise
 
 
@@ -400,7 +400,10 @@ def optimizer_start(subject: Subject, inputs: Inputs) -> Answer:
             seen.update(m=_data(m), v=_data(v), step=_data(step))
         original(parameters, m, v, step, *more)
 
-    with subject.replaced("adam_update", looking_on):
+    def some_loss(*_arguments: Any) -> Any:  # the model is not on trial
+        return next(iter(model.weights.values()))[0][0] * 1
+
+    with subject.replaced("adam_update", looking_on), subject.replaced("document_loss", some_loss):
         next(iter(subject.part("train")(model.weights, model.config, [inputs["tokens"]], 1)))
     return seen
 
