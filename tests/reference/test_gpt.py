@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from microgpt import microgpt
-from reference import gpt, papers
+from reference import components, gpt, papers
 from reference.components import ATTENTIONS
 from reference.recipe import GPT2, MICROGPT
 
@@ -244,6 +244,20 @@ def test_dropout_acts_in_training_alone():
         assert (second - first["logits"]).abs().max() > 1e-2
         for place in ("embedding", "layer0.attention_out", "layer0.mlp_out"):
             assert 0.1 < (first[place] == 0).double().mean() < 0.5, place
+
+
+@pytest.mark.parametrize("how", ATTENTIONS)
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_is_computed_as_asked(monkeypatch, how, training):
+    asked, real = [], components.attention
+
+    def spy(q, k, v, recipe, how="mask", dropout=0.0):
+        asked.append((how, dropout))
+        return real(q, k, v, recipe, how, dropout)
+
+    monkeypatch.setattr(components, "attention", spy)
+    decoder({"dropout": 0.3}, attention=how, training=training).logits(DOCUMENT)
+    assert asked == [(how, 0.3 if training else 0.0)] * 2
 
 
 def test_parameters_are_copies_and_leaves():

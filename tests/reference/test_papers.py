@@ -183,6 +183,7 @@ def test_one_adam_step_of_symbols():
     assert sympy.simplify(theta - new_theta - alpha * m_hat / (sympy.sqrt(v_hat) + eps)) == 0
     first = sympy.simplify(new_theta.subs({m: 0, v: 0, t: 1}))
     assert sympy.simplify(theta - first - alpha * g / (sympy.Abs(g) + eps)) == 0
+    assert sympy.simplify(first - theta - papers.adam_first_step(g, alpha, eps, sympy)) == 0
 
 
 def test_decoder_is_causal_and_uses_every_weight():
