@@ -1,0 +1,232 @@
+"""What the code may import, how long it may be, and what every part of it says of itself: read from the source."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from reference.mistakes import MISTAKES, Patch
+from reference.recipe import MICROGPT
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("harness", "reference", "microgpt")
+MICROGPT_SOURCE = (ROOT / "microgpt" / "microgpt.py").read_text(encoding="utf-8")
+MAX_MODULE, MAX_FUNCTION = 420, 60
+
+# From the bottom upwards: a module imports what stands below it, or beside it. A package stands for all in it.
+LAYERS = (
+    ("claims", "results", "observables", "positioned"),
+    ("subjects", "compare", "derived", "proof", "trace", "evidence", "inputs"),
+    ("checking", "judge", "loading"),
+    ("run", "render", "describe"),
+    ("cli",),
+    ("__main__",),
+)
+LAYER = {f"harness.{name}": height for height, names in enumerate(LAYERS) for name in names}
+IN_THE_SUBJECTS_PROCESS = [f"harness.subjects.{name}" for name in ("worker", "driving", "tracing")]
+WITHOUT_PACKAGES = [*IN_THE_SUBJECTS_PROCESS, "microgpt.microgpt", "reference.mistakes", "reference.recipe"]
+TOO_LONG = {"harness.subjects.driving": "it has grown beyond the limit, and is to be divided"}
+MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:home|Users|root|work|tmp|private|mnt)/\w|\b[A-Z]:\\{1,2}Users\b")
+
+
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {_module(file): file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))}
+HARNESS = [name for name in FILES if name.startswith("harness")]
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that one node imports: ours by their full name, others as they are written."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute here"
+        assert node.module is not None
+        inside = [f"{node.module}.{alias.name}" for alias in node.names]
+        ours = [name for name in inside if name in FILES]
+        yield from ours
+        if len(ours) < len(inside):
+            yield node.module
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Everything that a module imports, inside its functions too."""
+    return frozenset(name for node in ast.walk(tree(module)) for name in imported(node))
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def layer(module: str) -> int:
+    name = ".".join(module.split(".")[:2])
+    assert name in LAYER, f"{name} has no place in LAYERS"
+    return LAYER[name]
+
+
+# --- the direction of imports -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_packages_know_only_what_they_may(module):
+    allowed = {"harness": {"harness", "reference"}, "reference": {"reference"}, "microgpt": {"microgpt"}}
+    ours = {top(name) for name in imports(module)} & set(PACKAGES)
+    assert ours <= allowed[top(module)]
+
+
+@pytest.mark.parametrize("module", [name for name in HARNESS if FILES[name].name != "__init__.py"])
+def test_no_import_of_the_harness_points_upward(module):
+    inner = {name for name in imports(module) if top(name) == "harness"}
+    upward = {name for name in inner if layer(name) > layer(module)}
+    assert not upward, f"{module} stands below {', '.join(sorted(upward))}"
+    if layer(module) == 0:
+        assert not inner, "what everything leans on leans on nothing"
+
+
+def test_no_imports_go_in_a_circle():
+    graph = {module: {name for name in imports(module) if name in FILES} for module in FILES}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, with the cycle
+    assert set(order) == set(FILES)
+    assert order.index("harness.compare") < order.index("harness.proof") < order.index("harness.trace")
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if FILES[name].name == "__init__.py"])
+def test_a_package_itself_imports_nothing(module):
+    assert not imports(module)
+
+
+@pytest.mark.parametrize("module", WITHOUT_PACKAGES)
+def test_some_modules_need_the_standard_library_alone(module):
+    assert {top(name) for name in imports(module)} <= sys.stdlib_module_names
+
+
+def test_pytorch_is_imported_by_references_alone_and_those_only_when_needed():
+    users = {name for name in FILES if "torch" in map(top, imports(name))}
+    assert {name for name in users if top(name) == "harness"} == {"harness.subjects.reference"}
+    for module in set(HARNESS) - users:
+        at_once = {name for node in tree(module).body for name in imported(node)}
+        assert not at_once & users, f"{module} imports PyTorch before it is asked for"
+
+
+def test_the_reader_of_imports_sees_every_form():
+    source = "import a.b\ndef f():\n    from harness import trace, nothing\n    from c import d\n"
+    found = {name for node in ast.walk(ast.parse(source)) for name in imported(node)}
+    assert found == {"a.b", "harness.trace", "harness", "c"}
+
+
+# --- sizes and descriptions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=TOO_LONG[name])) if name in TOO_LONG else name
+        for name in FILES
+    ],
+)
+def test_modules_are_short(module):
+    assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MAX_MODULE
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_functions_are_short(module):
+    functions = [node for node in ast.walk(tree(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION} == {}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_every_module_and_all_that_is_public_in_it_says_what_it_is(module):
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    public = [node for node in tree(module).body if isinstance(node, kinds) and not node.name.startswith("_")]
+    if top(module) != "microgpt":  # whose operations carry their derivatives beside them
+        classes = [node for node in public if isinstance(node, ast.ClassDef)]
+        inner = [node for owner in classes for node in owner.body if isinstance(node, kinds)]
+        public += [node for node in inner if not node.name.startswith("_")]
+    assert ast.get_docstring(tree(module))
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+# --- counterexamples --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_can_be_made_and_is_described(name):
+    mistake = MISTAKES[name]
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    assert mistake.component
+    assert mistake.sentence
+    assert mistake.recipe or mistake.patch
+
+
+@pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.patch])
+def test_a_patch_applies_once_to_microgpt_and_compiles(name):
+    patch = MISTAKES[name].patch
+    assert patch is not None
+    assert MICROGPT_SOURCE.count(patch.old) == 1
+    patched = patch.apply(MICROGPT_SOURCE)
+    compile(patched, name, "exec")
+    assert ast.dump(ast.parse(patched)) != ast.dump(ast.parse(MICROGPT_SOURCE)), "it changes a comment at most"
+
+
+@pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.recipe])
+def test_an_edit_of_a_recipe_is_valid_and_changes_all_that_it_names(name):
+    edits = MISTAKES[name].recipe
+    assert set(MICROGPT.edited(edits).differences(MICROGPT)) == set(edits)
+
+
+def test_no_two_mistakes_are_the_same_edit():
+    patches = [mistake.patch for mistake in MISTAKES.values() if mistake.patch]
+    recipes = [sorted(mistake.recipe.items()) for mistake in MISTAKES.values() if mistake.recipe]
+    assert len(set(patches)) == len(patches)
+    assert all(recipe not in recipes[:i] for i, recipe in enumerate(recipes))
+
+
+@pytest.mark.parametrize(("source", "times"), [("b = 2", 0), ("a = 1; a = 1", 2), ("", 0)])
+def test_a_patch_that_does_not_apply_exactly_once_is_refused(source, times):
+    with pytest.raises(ValueError, match=f"occurs {times} times"):
+        Patch("a = 1", "a = 2").apply(source)
+
+
+# --- the repository ---------------------------------------------------------------------------------------------------
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("which files are part of the repository is known in a git checkout only")
+    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    texts = {name: (ROOT / name).read_bytes() for name in names if name and (ROOT / name).is_file()}
+    assert len(texts) > len(FILES)
+    lines = [
+        f"{name}:{number}: {line.strip()}"
+        for name, content in texts.items()
+        if b"\0" not in content
+        for number, line in enumerate(content.decode("utf-8").splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "text", ["see {}home/x", "'{}tmp/a'", "={}Users/me", "C:{back}Users{back}me", "file://{}root/a"]
+)
+def test_a_place_on_a_machine_is_recognised(text):
+    assert MACHINE_PATH.search(text.format("/", back="\\"))
+    assert not MACHINE_PATH.search("https://example.org/home/x, $HOME/work/x, ~/tmp/x, a/root/b")
