@@ -100,7 +100,7 @@ def finish(started: Started, cast: Cast, seed: int, repeat: str) -> CheckResult:
     """Wait, relate, and try everything that has to fail; the result of one check. Nothing is raised."""
     try:
         return _finish(started, cast, seed, repeat)
-    except Exception as error:  # noqa: BLE001 - a defect in one check costs that check
+    except Exception as error:
         total = _Total(started.check, seed)
         total.errors.append(f"the check itself failed: {type(error).__name__}: {error}")
         side = Side(lambda _case, _other: Observation, "literal", "its right side")
@@ -252,14 +252,14 @@ class _Total:
         worst = comparison.worst.model_copy() if comparison.worst else None
         if worst and case:
             worst.case = f"{case.name}; {worst.case}".strip("; ")
-        messages = [comparison.message, *self.errors[:2], *sorted(set(self.skips))[:2]]
+        messages = [comparison.message, *_first(self.errors), *_first(sorted(set(self.skips)))]
         return CheckResult(
             id=check.id,
             observe=check.observe,
             of=check.of,
             reading=check.reading,
             given=dict(check.given),
-            relation=f"{check.relation} {side.words}" + (f" at {check.at}" if check.at else ""),
+            relation=_relation_words(check, side),
             oracle=side.oracle,
             outcome=outcome,
             evidence=_evidence(check, observable, comparison) if outcome == "pass" else "",
@@ -276,6 +276,18 @@ class _Total:
             message="; ".join(message for message in messages if message),
             repeat=repeat,
         )
+
+
+def _relation_words(check: Check, side: Side) -> str:
+    joined = {"differs": "differs from", "at_most": "at most", "at_least": "at least"}.get(
+        check.relation, check.relation
+    )
+    return f"{joined} {side.words}" + (f" at {check.at}" if check.at else "")
+
+
+def _first(messages: list[str]) -> list[str]:
+    """The first of several messages, and how many more there are."""
+    return [messages[0] + (f" (and {len(messages) - 1} more)" if len(messages) > 1 else "")] if messages else []
 
 
 def _evidence(check: Check, observable: Observable, comparison: Comparison) -> str:

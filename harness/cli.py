@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 
 from harness import describe, judge, loading
 from harness.positioned import Problems, suggestion
 
+# Typer brings a click of its own from some version on: the exception is taken from whichever it uses.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 CLAIMS = Path("claims")
 REPORTS = Path("reports")
 
@@ -191,10 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         result = app(arguments, prog_name="python -m harness", standalone_mode=False)
-    except click.ClickException as error:
-        print(f"harness: {error.format_message()} See python -m harness --help.", file=sys.stderr)
+    except _UsageError as error:
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        print(f"harness: {message}. See python -m harness --help.", file=sys.stderr)
         return judge.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("harness: interrupted", file=sys.stderr)
         return judge.INTERRUPTED
     return result if isinstance(result, int) else judge.OK

@@ -47,7 +47,7 @@ def equals(observed: Arrays, expected: Arrays, bound: Bound, exact_zeros: tuple[
     for name in expected:
         a, b = _array(observed[name]), _array(expected[name])
         if a is None or b is None or a.shape != b.shape:
-            return Comparison(False, message=f"{name} has shape {_shape(a)}, expected {_shape(b)}", allowed=allowed)
+            return Comparison(False, differing=1, allowed=allowed, worst=_wrong_shape(name, a, b))
         if not a.size:
             continue
         with np.errstate(invalid="ignore", over="ignore"):
@@ -194,6 +194,11 @@ def _shape(array: Any) -> str:
     if array is None:
         return "none (ragged, or not numbers)"
     return " x ".join(map(str, array.shape)) or "of one number"
+
+
+def _wrong_shape(name: str, a: Any, b: Any) -> Worst:
+    shapes = f"shape {_shape(a)}", f"shape {_shape(b)}"
+    return Worst(array=name, index=[], observed=shapes[0], expected=shapes[1], off_by=float("inf"), allowed=0.0)
 
 
 def _worst(name: str, at: Any, a: Any, b: Any, off: Any, allowed: float) -> Worst:

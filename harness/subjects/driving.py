@@ -316,7 +316,10 @@ def attention_widths(subject: Subject, inputs: Inputs) -> Answer:
 
     with subject.replaced("softmax", counting), subject.replaced("gpt", enclosing):
         _as_far_as_it_goes(lambda: model.loss(inputs["tokens"]), rows)
-    return {"scores": rows}
+    # A softmax that was never reached has received no scores.
+    positions, softmaxes = len(inputs["tokens"]) - 1, model.layers * inputs["sizes"]["n_head"]
+    rows += [[] for _ in range(positions - len(rows))]
+    return {"scores": [row + [0] * (softmaxes - len(row)) for row in rows]}
 
 
 def cache_lengths(subject: Subject, inputs: Inputs) -> Answer:

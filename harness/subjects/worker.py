@@ -55,7 +55,7 @@ class Worker:
         except driving.Unsupported as reason:
             return {"skipped": str(reason)}
         except BaseException as error:
-            return {"error": self._describe(error)}
+            return {"error": self._describe(error, request.get("path", ""))}
 
     def _load(self, request: dict[str, Any]) -> dict[str, Any]:
         code = compile(request["source"], request["path"], "exec", dont_inherit=True)
@@ -75,8 +75,8 @@ class Worker:
         escapes = sorted(set(tape.escapes))
         return {"trace": {"rows": _portable(tape.rows), "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
 
-    def _describe(self, error: BaseException) -> dict[str, Any]:
-        files = {code.co_filename for code in self.loaded.values()}
+    def _describe(self, error: BaseException, path: str) -> dict[str, Any]:
+        files = {path, *(code.co_filename for code in self.loaded.values())}
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
         if isinstance(error, SyntaxError):
             where = f"{error.filename}:{error.lineno}"
@@ -132,6 +132,7 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
         answers.write(json.dumps(answer, allow_nan=False) + "\n")
         answers.flush()
         gc.collect()
+        gc.freeze()  # what survived is here to stay: the next collection need not look at it
 
 
 def main() -> None:
