@@ -113,7 +113,7 @@ def _finish(started: Started, cast: Cast, seed: int, repeat: str) -> CheckResult
     total = _Total(check, seed)
     for i, (case, other) in enumerate(zip(started.cases, started.others, strict=True)):
         right = started.right[i]() if started.right else side.ask(case, other)()
-        total.add(case, started.left[i](), right)
+        total.add(case, started.left[i](), right, side.oracle)
     result = total.result(side, repeat, observable)
     result.noise = _noise(check, observable, started.cases, cast)
     if result.outcome != "pass":
@@ -198,6 +198,12 @@ def _picked(check: Check, arrays: Arrays) -> Arrays:
     return arrays if check.at is None else {n: array for n, array in arrays.items() if n == check.at}
 
 
+def _not_finite(left: Observation, right: Observation, oracle: Oracle) -> str:
+    """What an error of arithmetic on the subject's side means; empty where there was none."""
+    sides = (left, right) if oracle == "itself" else (left,)
+    return next((f"not a finite number: {side.error}" for side in sides if side.error and side.arithmetic), "")
+
+
 class _Total:
     """The comparisons of all cases of a check, put together."""
 
@@ -210,15 +216,14 @@ class _Total:
         self.notes: dict[str, None] = {}
         self.expected: list[Arrays] = []
 
-    def add(self, case: Case, left: Observation, right: Observation) -> None:
+    def add(self, case: Case, left: Observation, right: Observation, oracle: Oracle) -> None:
         """Relate one case."""
         for observation in (left, right):
             self.guards |= dict.fromkeys(observation.guards)
             self.notes |= dict.fromkeys(observation.notes)
             if observation.skipped:
                 self.skips.append(observation.skipped)
-        if left.error and left.arithmetic:
-            message = f"not a finite number: {left.error}"
+        if message := _not_finite(left, right, oracle):
             self.comparisons.append((case, Comparison(False, 0, 1, message=message)))
         elif left.error or right.error:
             self.errors.append(f"[{case.name}] {left.error or right.error}")
@@ -392,9 +397,9 @@ def _counterexample(
     for i, (case, other) in enumerate(zip(started.cases, started.others, strict=True)):
         pending = started.first.get(name) if i == 0 else None
         left = (pending or ask(candidate, check.observe, case.inputs, check.reading))()
-        if left.error and left.arithmetic:
-            return _changed(result, "rejected", float("inf"), f"not a finite number: {left.error}")
         right = expected[i] if i in expected else side.ask(case, other)()
+        if answer := _not_finite(left, right, side.oracle):
+            return _changed(result, "rejected", float("inf"), answer)
         if side.oracle != "itself":
             expected[i] = right
         if left.error or left.skipped or right.error or right.skipped:
