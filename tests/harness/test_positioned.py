@@ -166,7 +166,6 @@ REFUSED = {
     "a Python call": ("!!python/object/apply:os.system [ls]", 1, 1, "'python/object/apply:os.system'", TAG_FIX),
     "a tag of one's own": ("a:\n  b: !mine x", 2, 6, "'!mine'", TAG_FIX),
     "a handle of nobody": ("a: !f!x y", 1, 4, "tag handle", "Remove the tag."),
-    "bytes": ("a: !!binary aGk=", 1, 4, "'binary'", TAG_FIX),
     "an anchor": ("a: 1\nb: &x 1", 2, 4, "anchors and aliases", "Write the value out."),
     "an alias": ("b: *x", 1, 4, "anchors and aliases", "Write the value out."),
     # the whole
