@@ -17,6 +17,7 @@ PROBES: dict[str, str] = {
     "default": "C 16, H 4, L 1, B 16, V 27, weights of std 0.08, T 8; vectors: normal",
     "stress": "all sizes distinct: C 12, H 3, D 4, L 2, B 7, V 14, weights of std 0.5, T 6; documents with repeated "
     "tokens, with token 0 as a target, longer than B, and of a single letter",
+    "attention-only": "as stress, but mlp_fc2 is zero: the perceptron adds nothing, attention alone is on trial",
     "offset": "vectors whose mean is three standard deviations away from zero",
     "sparse": "vectors with one element in four, the others zero",
     "gaps": "scores from -1000 to 1000: beyond what exp can hold",
@@ -26,9 +27,10 @@ _SIZES = {
     "default": {"vocab_size": 27, "n_embd": 16, "n_head": 4, "n_layer": 1, "block_size": 16},
     "stress": {"vocab_size": 14, "n_embd": 12, "n_head": 3, "n_layer": 2, "block_size": 7},
 }
-_STD = {"default": 0.08, "stress": 0.5}
-_LENGTH = {"default": 8, "stress": 6}
-_LENGTHS = {"default": [8], "stress": [9, 2, 5]}
+_SIZES["attention-only"] = _SIZES["stress"]
+_STD = {"default": 0.08, "stress": 0.5, "attention-only": 0.5}
+_LENGTH = {"default": 8, "stress": 6, "attention-only": 6}
+_LENGTHS = {"default": [8], "stress": [9, 2, 5], "attention-only": [5, 2]}
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def _model(choice: Choice, stream: Stream) -> dict[str, Any]:
     std = _STD[choice["probe"]]
     shapes = MICROGPT.edited(sizes).parameter_shapes()
     weights = {name: _normal(stream, *shape, std=std) for name, shape in shapes.items()}
+    if choice["probe"] == "attention-only":
+        weights |= {name: _normal(stream, *shapes[name], std=0.0) for name in shapes if name.endswith("mlp_fc2")}
     return {"sizes": sizes, "weights": weights, "norm": choice.get("norm", "own")}
 
 

@@ -44,7 +44,7 @@ class MatrixGiven(Given):
 class SizesGiven(Given):
     """A model's sizes; what is left out is the probe's."""
 
-    probe: Literal["default", "stress"] = "default"
+    probe: Literal["default", "stress", "attention-only"] = "default"
     n_layer: Size | Many[Size] | None = None
     n_head: Size | Many[Size] | None = None
 

@@ -88,7 +88,7 @@ def _print_checks(claim: ClaimResult, console: Console) -> None:
 def _check(check: CheckResult) -> RenderableType:
     style = {"pass": "green", "fail": "bold red", "error": "bold magenta", "skip": "yellow"}[check.outcome]
     head = Text.assemble((check.outcome, style), f" {check.id}: {check.observe} {check.relation}")
-    what = f"{check.compared} numbers in {check.cases} cases"
+    what = f"{check.compared} numbers, cases: {check.cases}"
     if check.evidence:
         what += f", {check.evidence}"
     if check.observed is not None and check.bound not in ("exactly", "simplifies to 0"):
@@ -141,7 +141,7 @@ def _failure(claim: ClaimResult, check: CheckResult) -> RenderableType:
         slots.add_row("case", Text(worst.case))
     if check.message:
         slots.add_row("because", Text(check.message))
-    slots.add_row("differ", Text(f"{check.differing} of {check.compared} numbers in {check.cases} cases"))
+    slots.add_row("differ", Text(f"{check.differing} of {check.compared} numbers, cases: {check.cases}"))
     slots.add_row("repeat", Text(check.repeat))
     return slots
 
