@@ -100,10 +100,20 @@ class TorchOptions(Closed):
     attention: Literal["mask", "cache", "sdpa"] = "mask"
 
 
+class Gpt2Options(Closed):
+    """How the Hugging Face module is built, and which recipe is made of it."""
+
+    attention: Literal["eager", "sdpa"] = "sdpa"
+    recipe: Literal["gpt2", "microgpt"] = Field(
+        default="gpt2", description="microgpt: with every edit that separates GPT-2 from microgpt"
+    )
+
+
 class PaperOptions(Closed):
-    """How the subject departs from the paper's equation."""
+    """Which equation of the paper, and how the subject departs from it."""
 
     eps_under_root: Annotated[float, Field(ge=0)] = 0.0
+    activation: Literal["relu", "gelu", "gelu tanh"] = "gelu tanh"
 
 
 class Itself(Closed):
@@ -124,6 +134,12 @@ class PaperSide(Closed):
     paper: PaperOptions
 
 
+class Gpt2Side(Closed):
+    """The Hugging Face GPT-2 module with options."""
+
+    gpt2: Gpt2Options
+
+
 class ValueSide(Closed):
     """A literal: a number, nested lists, or text, for the array that `at` names; or one for each array by name."""
 
@@ -137,11 +153,20 @@ class ItselfSide(Closed):
 
 
 Side = Annotated[
-    Annotated[Literal["torch", "paper"], Tag("name")]
+    Annotated[Literal["torch", "paper", "gpt2", "huggingface"], Tag("name")]
     | Annotated[TorchSide, Tag("torch")]
     | Annotated[PaperSide, Tag("paper")]
+    | Annotated[Gpt2Side, Tag("gpt2")]
     | Annotated[ValueSide, Tag("value")]
     | Annotated[ItselfSide, Tag("itself")],
+    Discriminator(_first_key),
+]
+
+
+Of = Annotated[
+    Annotated[Literal["microgpt", "gpt2", "gpt1", "torch"], Tag("name")]
+    | Annotated[Gpt2Side, Tag("gpt2")]
+    | Annotated[TorchSide, Tag("torch")],
     Discriminator(_first_key),
 ]
 
@@ -195,7 +220,7 @@ class Check(Closed):
 
     id: Identifier
     observe: str
-    of: Literal["microgpt"]
+    of: Of
     reading: Literal["float64", "dependencies", "symbols", "digits"] = Field(
         default="float64", alias="in", description="the arithmetic, and how its trace is read"
     )
@@ -209,6 +234,11 @@ class Check(Closed):
     at_least: float | None = None
     because: Sentence | None = Field(default=None, description="the reason for a literal limit")
     counterexamples: list[Identifier] = []
+
+    @property
+    def subject(self) -> str:
+        """The name of who is observed, without options."""
+        return self.of if isinstance(self.of, str) else next(iter(type(self.of).model_fields))
 
     @property
     def relation(self) -> Relation:
@@ -234,7 +264,7 @@ class Claim(Closed):
 
     id: Identifier
     section: Annotated[int, Field(ge=1)] | None = Field(default=None, description="of the verification log")
-    about: Literal["microgpt"]
+    about: Literal["microgpt", "gpt2", "transformer"]
     title: Sentence
     claim: Sentence
     qualification: Sentence | None = Field(default=None, description="what must be added to the claim's words")

@@ -12,14 +12,33 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from harness import evidence, inputs, positioned
-from harness.claims import BOUNDS, Absent, Check, Cite, Claim, Find, ItselfSide, PaperSide, Source, TorchSide, ValueSide
+from harness.claims import (
+    BOUNDS,
+    Absent,
+    Check,
+    Cite,
+    Claim,
+    Find,
+    Gpt2Side,
+    ItselfSide,
+    PaperSide,
+    Source,
+    TorchSide,
+    ValueSide,
+)
 from harness.observables import OBSERVABLES, array_of
 from harness.positioned import Document, Path_, Problem, Problems, suggestion
 from reference.mistakes import MISTAKES
 
+SUBJECTS = ("microgpt", "gpt2", "gpt1", "torch")
 SOURCES_FILE = "sources.yaml"
 SUBJECT_SOURCE = "subject"
-REFERENCES = {"torch": "PyTorch", "paper": "the papers' equations"}
+REFERENCES = {
+    "torch": "PyTorch",
+    "paper": "the papers' equations",
+    "gpt2": "the Hugging Face GPT-2 module",
+    "huggingface": "Hugging Face transformers",
+}
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,7 @@ def _in_words(item: Any, model: Any) -> str:
         return f"unknown value {value!r} for {name!r}. {suggestion(str(value), choices)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tags = [tag.strip("'") for tag in context.get("expected_tags", "").split(", ") if tag != "'name'"]
-        known = [*tags, *(REFERENCES if "torch" in tags else BOUNDS)]
+        known = [*tags, *(SUBJECTS if name == "of" else REFERENCES if "torch" in tags else BOUNDS)]
         written = value if isinstance(value, str) else ", ".join(value) if isinstance(value, dict) else repr(value)
         return f"{name!r} cannot be {written!r}. {suggestion(str(written), set(known))}"
     types = {
@@ -229,6 +248,9 @@ def _odd_check(check: Check, document: Document) -> Iterator[Finding]:
         yield ("observe",), f"unknown observable {check.observe!r}. {suggestion(check.observe, OBSERVABLES)}"
         return
     observable = OBSERVABLES[check.observe]
+    if check.subject not in (*observable.subjects, *observable.references):
+        known = suggestion(check.subject, observable.subjects)
+        yield ("of",), f"{check.subject!r} cannot be asked for {check.observe!r}. {known}"
     if check.reading not in observable.readings:
         known = ", ".join(observable.readings)
         yield ("in",), f"{check.observe!r} cannot be read in {check.reading!r}. It is read in: {known}."
@@ -276,8 +298,8 @@ def _odd_relation(check: Check) -> Iterator[Finding]:
 
 def _odd_side(check: Check) -> Iterator[Finding]:
     observable, right = OBSERVABLES[check.observe], check.right
-    if isinstance(right, (str, TorchSide, PaperSide)):
-        name = right if isinstance(right, str) else "torch" if isinstance(right, TorchSide) else "paper"
+    if isinstance(right, (str, TorchSide, PaperSide, Gpt2Side)):
+        name = right if isinstance(right, str) else next(iter(type(right).model_fields))
         if name not in observable.references:
             known = suggestion(name, [*observable.references, "value", "itself"])
             yield (check.relation,), f"{REFERENCES[name]} cannot be asked for {check.observe!r}. {known}"
@@ -288,7 +310,7 @@ def _odd_side(check: Check) -> Iterator[Finding]:
             yield (check.relation,), "a literal value needs 'at', the array that it stands for. Add at: NAME"
     elif isinstance(right, ItselfSide) and check.reading != "float64":
         yield (check.relation,), "only float64 observations are compared with the subject itself. Remove 'in'."
-    has_reason = not isinstance(right, (str, TorchSide, PaperSide))
+    has_reason = not isinstance(right, (str, TorchSide, PaperSide, Gpt2Side))
     if has_reason and not check.counterexamples:
         fix = "Add counterexamples: [...]; see python -m harness list counterexamples."
         yield (), f"the check {check.id!r} names no counterexample, so nothing shows that it can fail. {fix}"

@@ -140,6 +140,7 @@ class Observable:
     meaning: str
     given: type[Given]
     arrays: Mapping[str, str]
+    subjects: tuple[str, ...] = ("microgpt",)  # who can be asked
     references: tuple[str, ...] = ()  # who else can answer it
     readings: tuple[str, ...] = ("float64",)
     from_others: bool = False  # computed by the harness from other observations
