@@ -148,3 +148,6 @@ GPT2 = Recipe(
     biases=True,
     dropout=0.1,
 )
+
+# What GPT-2 moved away from: the norm follows each sub-block's residual, and none follows the last block.
+GPT1 = GPT2.edited({"norm_order": "post", "final_norm": False})
