@@ -24,7 +24,7 @@ MAX_MODULE, MAX_FUNCTION = 420, 60
 LAYERS = (
     ("claims", "results", "observables", "positioned"),
     ("subjects", "compare", "derived", "proof", "trace", "evidence", "inputs"),
-    ("checking", "judge", "loading"),
+    ("checking", "relating", "rejecting", "judge", "loading"),
     ("run", "render", "describe"),
     ("cli",),
     ("__main__",),
@@ -67,6 +67,13 @@ def imported(node: ast.AST) -> Iterator[str]:
 def imports(module: str) -> frozenset[str]:
     """Everything that a module imports, inside its functions too."""
     return frozenset(name for node in ast.walk(tree(module)) for name in imported(node))
+
+
+def at_once(module: str) -> set[str]:
+    """What a module imports when it is imported itself, by the package where that is not ours."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    nodes = [node for part in tree(module).body if not isinstance(part, functions) for node in ast.walk(part)]
+    return {name if name in FILES else top(name) for node in nodes for name in imported(node)}
 
 
 def top(name: str) -> str:
@@ -115,12 +122,14 @@ def test_some_modules_need_the_standard_library_alone(module):
     assert {top(name) for name in imports(module)} <= sys.stdlib_module_names
 
 
-def test_pytorch_is_imported_by_references_alone_and_those_only_when_needed():
-    users = {name for name in FILES if "torch" in map(top, imports(name))}
-    assert {name for name in users if top(name) == "harness"} == {"harness.subjects.reference"}
-    for module in set(HARNESS) - users:
-        at_once = {name for node in tree(module).body for name in imported(node)}
-        assert not at_once & users, f"{module} imports PyTorch before it is asked for"
+def test_pytorch_and_transformers_are_loaded_by_their_own_subjects_alone_and_when_those_are_needed():
+    heavy = {"torch", "transformers"}
+    while more := {name for name in FILES if name not in heavy and at_once(name) & heavy}:
+        heavy |= more
+    loaded = {name for name in heavy if top(name) in ("harness", "microgpt")}
+    assert "harness.subjects.reference" in loaded
+    assert {name.rpartition(".")[0] for name in loaded} == {"harness.subjects"}
+    assert not loaded & {f"harness.subjects.{name}" for name in ("base", "process", "papers", "worker")}
 
 
 def test_the_reader_of_imports_sees_every_form():

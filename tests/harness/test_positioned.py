@@ -16,7 +16,7 @@ CLAIMS = Path(__file__).resolve().parents[2] / "claims"
 REAL = [file.read_bytes() for file in sorted(CLAIMS.glob("*.yaml"))]
 BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 THOROUGH = settings(max_examples=300, deadline=None, derandomize=True)
-FIX = re.compile(r"\S[.] [A-Z][a-z]* \S")
+FIX = re.compile(r"[.] [A-Z][a-z]* \S")
 
 
 def defect(*values, reason):
