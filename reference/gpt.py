@@ -79,8 +79,10 @@ class Decoder:
             x = stages["embedding_norm"] = self._norm(x, "embedding_norm")
         for layer in range(self.recipe.n_layer):
             x = self._branch(x, f"layer{layer}.", "attention", "norm1", self._attention, stages)
+            if layer == self.recipe.n_layer - 1 and self._final_norm("after last attention"):
+                x = stages[f"layer{layer}.attention_sum"] = self._norm(x, "final_norm")
             x = self._branch(x, f"layer{layer}.", "mlp", "norm2", self._mlp, stages)
-        x = stages["final"] = self._norm(x, "final_norm") if self.recipe.final_norm else x
+        x = stages["final"] = self._norm(x, "final_norm") if self._final_norm("after last block") else x
         stages["logits"] = components.linear(x, self.parameters["wte" if self.recipe.tied_head else "lm_head"])
         return stages
 
@@ -100,6 +102,9 @@ class Decoder:
         x = x + outside if is_pre else self._norm(x + outside, layer + norm)
         stages[f"{layer}{name}_sum"] = x
         return x
+
+    def _final_norm(self, place: str) -> bool:
+        return self.recipe.final_norm and self.recipe.final_norm_place == place
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         gain, bias = self.parameters.get(f"{name}.gain"), self.parameters.get(f"{name}.bias")

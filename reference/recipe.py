@@ -50,6 +50,7 @@ class Recipe:
     norm_eps_place: Literal["under root", "beside root", "maximum"] = "under root"
     norm_affine: bool = False
     final_norm: bool = False
+    final_norm_place: Literal["after last block", "after last attention"] = "after last block"
     # Attention.
     attention_scale: Literal["1/sqrt(D)", "1/sqrt(C)", "1/sqrt(H)", "1/D", "sqrt(D)", "1"] = "1/sqrt(D)"
     attention_mask: Literal["causal", "none", "one ahead", "past only", "self only", "window of 4"] = "causal"

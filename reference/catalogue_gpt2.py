@@ -1,0 +1,170 @@
+"""Mistakes in a GPT-2: edits of its recipe, and of single statements of Hugging Face's files. Data alone."""
+
+from reference.mistake import Mistake, ModulePatch, Patch
+
+
+def _modeling(*alternatives: tuple[str, str]) -> ModulePatch:
+    return ModulePatch("modeling_gpt2", tuple(Patch(old, new) for old, new in alternatives))
+
+
+def _configuration(*alternatives: tuple[str, str]) -> ModulePatch:
+    return ModulePatch("configuration_gpt2", tuple(Patch(old, new) for old, new in alternatives))
+
+
+_FINAL = "hidden_states = self.ln_f(hidden_states)"
+_ADDED = "hidden_states = inputs_embeds + position_embeds.to(inputs_embeds.device)"
+_MLP_DROPOUT = """hidden_states = self.c_proj(hidden_states)
+        hidden_states = self.dropout(hidden_states)"""
+_MASK = "causal_mask = create_causal_mask("
+_CONV1D_WITHOUT_BIAS = """
+
+class Conv1D(Conv1D):
+    def __init__(self, nf, nx):
+        super().__init__(nf, nx)
+        self.bias.requires_grad_(False)
+
+    def forward(self, x):
+        return x @ self.weight
+"""
+_EMBEDDING_DROPOUT = "hidden_states = self.drop(hidden_states)"
+_RESIDUAL_DROPOUT = "attn_output = self.resid_dropout(attn_output)"
+_ATTENTION_DROPOUT = "dropout=self.attn_dropout.p if self.training else 0.0,"
+
+GPT2_MISTAKES: dict[str, Mistake] = {
+    # --- norms --------------------------------------------------------------------------------------------------------
+    "gpt2-post-norm": Mistake("norm", "the norm follows each sub-block, as in GPT-1", {"norm_order": "post"}),
+    "gpt2-no-final-norm": Mistake(
+        "norm",
+        "no norm before the head",
+        module=_modeling((_FINAL, "hidden_states = hidden_states + 0")),
+        seen="awslabs/keys_values#139",
+    ),
+    "gpt2-final-norm-before-last-mlp": Mistake(
+        "norm",
+        "the final norm follows the last attention instead of the last block",
+        {"final_norm_place": "after last attention"},
+    ),
+    "gpt2-rms-norm": Mistake("norm", "RMSNorm in place of LayerNorm", {"norm": "rms"}),
+    # --- positions ----------------------------------------------------------------------------------------------------
+    "gpt2-positions-left-out": Mistake(
+        "positions",
+        "position embeddings are not added",
+        module=_modeling((_ADDED, "hidden_states = inputs_embeds + 0 * position_embeds")),
+        seen="ml-explore/mlx-lm#93",
+    ),
+    "gpt2-positions-multiplied": Mistake(
+        "positions",
+        "position embeddings are multiplied with the tokens'",
+        module=_modeling((_ADDED, "hidden_states = inputs_embeds * position_embeds")),
+    ),
+    "gpt2-positions-fixed": Mistake(
+        "positions",
+        "position embeddings are not trained",
+        module=_modeling((_ADDED, "hidden_states = inputs_embeds + position_embeds.detach()")),
+    ),
+    "gpt2-positions-wrap": Mistake(
+        "positions",
+        "positions beyond the table begin again at its start",
+        module=_modeling(
+            (
+                "position_embeds = self.wpe(position_ids)",
+                "position_embeds = self.wpe(position_ids % len(self.wpe.weight))",
+            )
+        ),
+    ),
+    # --- attention ----------------------------------------------------------------------------------------------------
+    "gpt2-eager-without-mask": Mistake(
+        "attention",
+        "eager attention is given no mask",
+        module=_modeling((_MASK, "causal_mask = (lambda **_: None)(")),
+        seen="karpathy/nanoGPT's comments",
+    ),
+    "gpt2-sdpa-not-causal": Mistake(
+        "attention",
+        "the kernel is not asked for causality",
+        module=_modeling(("self.is_causal = not is_cross_attention", "self.is_causal = False")),
+    ),
+    "gpt2-mask-one-ahead": Mistake(
+        "attention", "the mask lets one future token through", {"attention_mask": "one ahead"}
+    ),
+    "gpt2-mask-none": Mistake("attention", "no mask: every position sees every other", {"attention_mask": "none"}),
+    "gpt2-cache-forgets": Mistake(
+        "cache",
+        "each position attends to itself only once the cache is used",
+        module=_modeling(
+            (
+                "key_states, value_states = curr_cache.update(key_states, value_states, self.layer_idx, kwargs=kwargs)",
+                "_ = curr_cache.update(key_states, value_states, self.layer_idx, kwargs=kwargs)",
+            ),
+        ),
+    ),
+    # --- multi-layer perceptron -----------------------------------------------------------------------------------------
+    "gpt2-gelu-erf": Mistake(
+        "activation",
+        "the erf form of GELU in place of the tanh form",
+        {"activation": "gelu erf"},
+        module=_modeling(("self.act = ACT2FN[config.activation_function]", 'self.act = ACT2FN["gelu"]')),
+        seen="waybarrios/vllm-mlx#486",
+    ),
+    "gpt2-relu": Mistake(
+        "activation",
+        "ReLU in place of GELU",
+        {"activation": "relu"},
+        module=_modeling(("self.act = ACT2FN[config.activation_function]", 'self.act = ACT2FN["relu"]')),
+    ),
+    "gpt2-default-gelu": Mistake(
+        "activation",
+        "the default configuration names the erf form",
+        module=_configuration(
+            ('activation_function: str = "gelu_new"', 'activation_function: str = "gelu"'),
+            ('activation_function="gelu_new",', 'activation_function="gelu",'),
+        ),
+    ),
+    # --- tokens -------------------------------------------------------------------------------------------------------
+    "gpt2-eos-of-its-own": Mistake(
+        "tokens",
+        "the end of a text has a token of its own",
+        module=_configuration(
+            ("eos_token_id: int | list[int] | None = 50256", "eos_token_id: int | list[int] | None = 50255"),
+            ("eos_token_id=50256,", "eos_token_id=50255,"),
+        ),
+    ),
+    # --- biases and dropout -------------------------------------------------------------------------------------------
+    "gpt2-conv1d-without-bias": Mistake(
+        "biases",
+        "Conv1D leaves its bias out",
+        module=_modeling(
+            (
+                "from ...pytorch_utils import Conv1D\n",
+                f"from ...pytorch_utils import Conv1D\n{_CONV1D_WITHOUT_BIAS}\n",
+            ),
+            (
+                "from ...pytorch_utils import Conv1D, find_pruneable_heads_and_indices, prune_conv1d_layer\n",
+                "from ...pytorch_utils import Conv1D, find_pruneable_heads_and_indices, prune_conv1d_layer\n"
+                f"{_CONV1D_WITHOUT_BIAS}\n",
+            ),
+        ),
+    ),
+    "gpt2-no-embedding-dropout": Mistake(
+        "dropout",
+        "embeddings are not dropped",
+        module=_modeling((_EMBEDDING_DROPOUT, "hidden_states = hidden_states + 0")),
+    ),
+    "gpt2-no-residual-dropout": Mistake(
+        "dropout",
+        "the branches are not dropped",
+        module=_modeling(
+            ("self.resid_dropout = nn.Dropout(config.resid_pdrop)", "self.resid_dropout = nn.Dropout(0.0)")
+        ),
+    ),
+    "gpt2-no-attention-dropout": Mistake(
+        "dropout", "attention weights are not dropped", module=_modeling((_ATTENTION_DROPOUT, "dropout=0.0,"))
+    ),
+    "gpt2-dropout-in-evaluation": Mistake(
+        "dropout",
+        "embeddings are dropped in evaluation mode too",
+        module=_modeling(
+            (_EMBEDDING_DROPOUT, "hidden_states = nn.functional.dropout(hidden_states, self.drop.p, training=True)")
+        ),
+    ),
+}
