@@ -28,8 +28,12 @@ STACK_BYTES = 256 << 20
 
 
 def _sibling(name: str) -> ModuleType:
-    """Import a file beside this one by its path, so that the subject's own imports never see this folder."""
-    specification = importlib.util.spec_from_file_location(f"harness_{name}", Path(__file__).with_name(f"{name}.py"))
+    """Import a file beside this one by its path, so that the subject's own imports never see this folder.
+
+    It goes by its full name, by which the files that are imported after it find it.
+    """
+    full_name = f"harness.subjects.{name}"
+    specification = importlib.util.spec_from_file_location(full_name, Path(__file__).with_name(f"{name}.py"))
     if specification is None or specification.loader is None:
         raise ImportError(f"{name}.py is missing beside {__file__}")
     module = importlib.util.module_from_spec(specification)
@@ -39,6 +43,7 @@ def _sibling(name: str) -> ModuleType:
 
 
 driving = _sibling("driving")
+asking = _sibling("asking")
 tracing = _sibling("tracing")
 
 
@@ -65,7 +70,7 @@ class Worker:
 
     def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
         code = self.loaded[request["subject"]]
-        ask: Callable[[Any, dict[str, Any]], dict[str, Any]] = driving.OBSERVABLES[request["observable"]]
+        ask: Callable[[Any, dict[str, Any]], dict[str, Any]] = asking.OBSERVABLES[request["observable"]]
         if request["arithmetic"] == "float64":
             subject = driving.Subject(code, lambda _name, number: number, lambda _namespace: None)
             return {"arrays": _portable(ask(subject, request["inputs"]))}
@@ -143,7 +148,7 @@ def main() -> None:
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.close(0)
     os.open(os.devnull, os.O_RDONLY)
-    answers.write(json.dumps({"protocol": PROTOCOL, "observables": sorted(driving.OBSERVABLES)}) + "\n")
+    answers.write(json.dumps({"protocol": PROTOCOL, "observables": sorted(asking.OBSERVABLES)}) + "\n")
     answers.flush()
     sys.setrecursionlimit(1_000_000)
     threading.stack_size(STACK_BYTES)
