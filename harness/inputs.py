@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.observables import OBSERVABLES, Given
+from harness.givens import Given
+from harness.observables import OBSERVABLES
 from reference.recipe import MICROGPT
 
 PROBES: dict[str, str] = {

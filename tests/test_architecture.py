@@ -22,7 +22,8 @@ MAX_MODULE, MAX_FUNCTION = 420, 60
 
 # From the bottom upwards: a module imports what stands below it, or beside it. A package stands for all in it.
 LAYERS = (
-    ("claims", "results", "observables", "positioned"),
+    ("claims", "results", "givens", "positioned"),
+    ("observables",),
     ("subjects", "compare", "derived", "proof", "trace", "evidence", "inputs"),
     ("checking", "relating", "rejecting", "judge", "loading"),
     ("run", "render", "describe"),

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.inputs import PROBES, cases, refuse_impossible
-from harness.observables import OBSERVABLES, AdamGiven, DocumentsGiven, ModelGiven, VectorGiven
+from harness.givens import AdamGiven, DocumentsGiven, ModelGiven, VectorGiven
+from harness.observables import OBSERVABLES
 from reference.recipe import MICROGPT
 
 ROOT = Path(__file__).resolve().parents[2]
