@@ -37,7 +37,7 @@ def start(check: Check, cast: Cast, seed: int) -> Started:
     if isinstance(check.right, ItselfSide):
         given = {**check.given, **check.right.itself.given}
         others = inputs.cases(check.observe, model.model_validate(given), seed)
-    subject = cast.subject()
+    subject = cast.subject(check.of)
     started = Started(check, cases, others, [ask(subject, check.observe, case.inputs, check.reading) for case in cases])
     if isinstance(check.right, ItselfSide):
         started.right = [ask(subject, check.observe, case.inputs, check.reading) for case in others]
@@ -134,7 +134,7 @@ class _Total:
         return CheckResult(
             id=check.id,
             observe=check.observe,
-            of=check.of,
+            of=_of_words(check),
             reading=check.reading,
             given=dict(check.given),
             relation=_relation_words(check, side),
@@ -154,6 +154,14 @@ class _Total:
             message="; ".join(message for message in messages if message),
             repeat=repeat,
         )
+
+
+def _of_words(check: Check) -> str:
+    """Who is observed, with the options that are not the default."""
+    if isinstance(check.of, str):
+        return check.of
+    options = getattr(check.of, check.subject).model_dump(exclude_defaults=True)
+    return " ".join([check.subject, *(f"({name}: {value})" for name, value in options.items())])
 
 
 def _relation_words(check: Check, side: Side) -> str:

@@ -171,12 +171,40 @@ Of = Annotated[
 ]
 
 
+Patterns = Annotated[
+    list[Sentence], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
+]
+Inside = Annotated[
+    str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$", description="a function, a Class, or a Class.method")
+]
+PackageFile = Annotated[
+    str, Field(pattern=r"^([\w-]+/)*[\w-]+\.py$", description="a Python file, from the package's folder on")
+]
+Releases = Annotated[str, Field(min_length=1, description='releases of the package where this holds, such as "<5.2"')]
+
+
+class Replacement(Closed):
+    """What stands in a pattern's place in the releases where it no longer holds."""
+
+    find: Patterns
+    inside: Inside | None = None
+    file: PackageFile | None = Field(default=None, description="the evidence's file, where none is named")
+    releases: Releases | None = None
+
+
 class Find(Closed):
     """A pattern of code, or several of which any will do, that should be found in a source; inside one definition."""
 
     source: str
-    find: Annotated[list[Sentence], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
-    inside: str | None = None
+    find: Patterns
+    inside: Inside | None = None
+    file: PackageFile | None = Field(default=None, description="the source's file, where none is named")
+    releases: Releases | None = None
+    replaced_by: Annotated[
+        Replacement | None,
+        BeforeValidator(lambda v: {"find": v} if isinstance(v, (str, list)) else v),
+        Field(description="a pattern, or {find, inside, file, releases}"),
+    ] = None
 
 
 class Absent(Closed):
@@ -184,7 +212,9 @@ class Absent(Closed):
 
     source: str
     absent: Sentence
-    inside: str | None = None
+    inside: Inside | None = None
+    file: PackageFile | None = Field(default=None, description="the source's file, where none is named")
+    releases: Releases | None = None
 
 
 class Cite(Closed):
@@ -196,15 +226,16 @@ class Cite(Closed):
 
 
 Evidence = Annotated[
-    Annotated[Find, Tag("find")] | Annotated[Absent, Tag("absent")] | Annotated[Cite, Tag("cite")],
+    Annotated[Find, Tag("found")] | Annotated[Absent, Tag("not found")] | Annotated[Cite, Tag("cited")],
     Discriminator(lambda v: _evidence_kind(v)),
 ]
 
 
 def _evidence_kind(value: Any) -> str:
+    """The tag of the kind; no tag is a key, so that what is wrong is reported at its own key."""
     if isinstance(value, dict):
-        return next((kind for kind in ("find", "absent") if kind in value), "cite")
-    return "find" if isinstance(value, Find) else "absent" if isinstance(value, Absent) else "cite"
+        return "found" if "find" in value else "not found" if "absent" in value else "cited"
+    return "found" if isinstance(value, Find) else "not found" if isinstance(value, Absent) else "cited"
 
 
 class Words(Closed):
@@ -281,3 +312,7 @@ class Source(Closed):
     year: Annotated[int, Field(ge=1900, le=2100)]
     identifier: Sentence
     link: Annotated[str, Field(pattern=r"^https://\S+$")]
+    package: Annotated[str, Field(pattern=r"^\w+$")] | None = Field(
+        default=None, description="the installed package whose code this is, where evidence may be found in it"
+    )
+    file: PackageFile | None = Field(default=None, description="of the package, where evidence names no other")

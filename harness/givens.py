@@ -41,7 +41,7 @@ class MatrixGiven(Given):
 class SizesGiven(Given):
     """A model's sizes; what is left out is the probe's."""
 
-    probe: Literal["default", "stress", "attention-only"] = "default"
+    probe: Literal["default", "stress", "attention-only", "gpt2", "gpt1"] = "default"
     n_layer: Size | Many[Size] | None = None
     n_head: Size | Many[Size] | None = None
 
@@ -63,6 +63,7 @@ class LogitsGiven(ModelGiven):
         description="mask: all positions at once, through the subject's own functions, later ones masked",
     )
     order: Literal["forward", "backward"] = Field(default="forward", description="in which positions are fed to gpt()")
+    feed: Literal["full", "cached"] = Field(default="full", description="cached: one token at a time (gpt2)")
 
 
 class FutureGiven(ModelGiven):
@@ -124,6 +125,16 @@ class TokensGiven(Given):
     """A handful of made-up documents."""
 
     documents: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
+class CopyGiven(Given):
+    """A tiny decoder, trained on random tokens."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)] = 60
+
+
+class Conv1dGiven(SizesGiven):
+    """A model, and one input for each of its Conv1D layers."""
 
 
 class NothingGiven(Given):

@@ -12,13 +12,15 @@ from typing import Any
 
 from harness.givens import Given
 from harness.observables import OBSERVABLES
-from reference.recipe import MICROGPT
+from reference.recipe import GPT1, GPT2, MICROGPT
 
 PROBES: dict[str, str] = {
     "default": "C 16, H 4, L 1, B 16, V 27, weights of std 0.08, T 8; vectors: normal",
     "stress": "all sizes distinct: C 12, H 3, D 4, L 2, B 7, V 14, weights of std 0.5, T 6; documents with repeated "
     "tokens, with token 0 as a target, longer than B, and of a single letter",
     "attention-only": "as stress, but mlp_fc2 is zero: the perceptron adds nothing, attention alone is on trial",
+    "gpt2": "the sizes of stress with GPT-2's parameters, biases and gains included, all of std 0.5",
+    "gpt1": "the same for GPT-1",
     "offset": "vectors whose mean is three standard deviations away from zero",
     "sparse": "vectors with one element in four, the others zero",
     "gaps": "scores from -1000 to 1000: beyond what exp can hold",
@@ -28,10 +30,12 @@ _SIZES = {
     "default": {"vocab_size": 27, "n_embd": 16, "n_head": 4, "n_layer": 1, "block_size": 16},
     "stress": {"vocab_size": 14, "n_embd": 12, "n_head": 3, "n_layer": 2, "block_size": 7},
 }
-_SIZES["attention-only"] = _SIZES["stress"]
-_STD = {"default": 0.08, "stress": 0.5, "attention-only": 0.5}
-_LENGTH = {"default": 8, "stress": 6, "attention-only": 6}
-_LENGTHS = {"default": [8], "stress": [9, 2, 5], "attention-only": [5, 2]}
+for _name in ("attention-only", "gpt2", "gpt1"):
+    _SIZES[_name] = _SIZES["stress"]
+_STD = {"default": 0.08, "stress": 0.5, "attention-only": 0.5, "gpt2": 0.5, "gpt1": 0.5}
+_LENGTH = {"default": 8, "stress": 6, "attention-only": 6, "gpt2": 6, "gpt1": 6}
+_LENGTHS = {"default": [8], "stress": [9, 2, 5], "attention-only": [5, 2], "gpt2": [9, 2, 5], "gpt1": [9, 2, 5]}
+_RECIPES = {"gpt2": GPT2, "gpt1": GPT1}
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def _combinations(given: Given) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, fields | dict(zip(lists, choice, strict=True))
 
 
-_AFTER_THE_DRAW = {"times", "shift", "attention", "order", "change", "norm", "output"}
+_AFTER_THE_DRAW = {"times", "shift", "attention", "order", "feed", "change", "norm", "output"}
 
 Choice = dict[str, Any]
 Stream = random.Random
@@ -113,7 +117,7 @@ def _sizes(choice: Choice) -> dict[str, int]:
 def _model(choice: Choice, stream: Stream) -> dict[str, Any]:
     sizes = _sizes(choice)
     std = _STD[choice["probe"]]
-    shapes = MICROGPT.edited(sizes).parameter_shapes()
+    shapes = _RECIPES.get(choice["probe"], MICROGPT).edited(sizes).parameter_shapes()
     weights = {name: _normal(stream, *shape, std=std) for name, shape in shapes.items()}
     if choice["probe"] == "attention-only":
         weights |= {name: _normal(stream, *shapes[name], std=0.0) for name in shapes if name.endswith("mlp_fc2")}
@@ -130,7 +134,8 @@ def _one_document(choice: Choice, stream: Stream) -> dict[str, Any]:
 
 
 def _logits(choice: Choice, stream: Stream) -> dict[str, Any]:
-    return _one_document(choice, stream) | {"attention": choice["attention"], "order": choice["order"]}
+    options = {name: choice[name] for name in ("attention", "order", "feed")}
+    return _one_document(choice, stream) | options
 
 
 def _future(choice: Choice, stream: Stream) -> dict[str, Any]:
@@ -218,6 +223,16 @@ _DRAW: dict[str, Callable[[Choice, Stream], dict[str, Any]]] = {
     "optimizer_start": lambda choice, stream: _model(choice, stream) | {"tokens": [0, 1, 0, 2]},
     "parameters": lambda choice, _stream: {"sizes": _sizes(choice)},
     "hyperparameters": lambda _choice, _stream: {},
+    "stages": _one_document,
+    "influence_gradients": _one_document,
+    "copy_loss": lambda choice, stream: {"steps": choice["steps"], "seed": stream.randrange(1 << 30)},
+    "attention_probabilities": _one_document,
+    "causal_mask": _one_document,
+    "conv1d": lambda choice, stream: _model(choice, stream) | {"x": _normal(stream, 4 * _sizes(choice)["n_embd"])},
+    "dropout": _one_document,
+    "edit_distances": _one_document,
+    "gpt2_config": lambda _choice, _stream: {},
+    "beyond_positions": _model,
 }
 
 assert _DRAW.keys() == OBSERVABLES.keys()  # noqa: S101 - one way to draw for each declared observable

@@ -317,15 +317,16 @@ def _odd_side(check: Check) -> Iterator[Finding]:
 
 
 def _odd_counterexamples(check: Check) -> Iterator[Finding]:
-    observable = OBSERVABLES[check.observe]
+    in_torch = check.reading == "float64" and "torch" in OBSERVABLES[check.observe].references
     for i, name in enumerate(check.counterexamples):
         if name not in MISTAKES:
             yield ("counterexamples", i), f"unknown counterexample {name!r}. {suggestion(name, MISTAKES)}"
         elif name in check.counterexamples[:i]:
             yield ("counterexamples", i), f"{name!r} is named twice. Remove one."
-        elif MISTAKES[name].patch is None and (check.reading != "float64" or "torch" not in observable.references):
-            what = f"in {check.reading!r}" if check.reading != "float64" else f"for {check.observe!r}"
-            yield (
-                ("counterexamples", i),
-                f"{name!r} is an edit of a recipe, which cannot be observed {what}. Use a patch.",
-            )
+        else:
+            mistake = MISTAKES[name]
+            patch = mistake.patch if check.subject == "microgpt" else mistake.module
+            if patch is None and not (mistake.recipe and in_torch):
+                what = f"{check.observe!r} of {check.subject!r} in {check.reading!r}"
+                fix = "Use one that is a patch of it: python -m harness list counterexamples."
+                yield ("counterexamples", i), f"{name!r} cannot be made where {what} is observed. {fix}"

@@ -25,9 +25,10 @@ def noise(check: Check, observable: Observable, cases: list[Case], cast: Cast) -
         return None
     if "torch" not in observable.references or isinstance(check.right, ValueSide) or check.bound.kind == "exactly":
         return None
-    first, second = cast.torch({}, "mask", own=False), cast.torch({}, "cache", own=False)
-    if "paper" in observable.references:
-        second = cast.paper(1e-5, own=False)
+    first = cast.torch({}, "mask", like=check.subject, own=False)
+    second = cast.torch({}, "cache", like=check.subject, own=False)
+    if "paper" in observable.references and check.subject == "microgpt":
+        second = cast.paper(1e-5, own=False, activation="relu")
     largest = 0.0
     for case in cases[:NOISE_CASES]:
         a, b = (ask(who, check.observe, case.inputs, "float64")() for who in (first, second))
@@ -76,16 +77,22 @@ def _limit_controls(check: Check, seed: int) -> list[CounterexampleResult]:
 def by_recipe(check: Check, mistake: Mistake) -> bool:
     """Whether the PyTorch decoder of an edited recipe can stand in for the subject in a check."""
     references = OBSERVABLES[check.observe].references
-    takes_all = not isinstance(check.right, ItselfSide) or not set(check.right.itself.given) & {"attention", "order"}
-    return bool(mistake.recipe) and check.reading == "float64" and "torch" in references and takes_all
+    takes_all = not isinstance(check.right, ItselfSide) or not set(check.right.itself.given) & {
+        "attention",
+        "order",
+        "feed",
+    }
+    if not mistake.recipe or check.reading != "float64" or "torch" not in references:
+        return False
+    return takes_all or not (mistake.patch if check.subject == "microgpt" else mistake.module)
 
 
 def candidate(name: str, check: Check, cast: Cast) -> Subject:
     """Who makes the mistake: the PyTorch decoder of an edited recipe where that can answer, else a patched microgpt."""
     mistake = MISTAKES[name]
     if by_recipe(check, mistake):
-        return cast.torch(mistake.recipe, "mask", own=True)
-    return cast.patched(name, mistake)
+        return cast.torch(mistake.recipe, "mask", like=check.subject, own=True)
+    return cast.patched(name, mistake, check.of)
 
 
 def counterexamples(

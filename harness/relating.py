@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness import compare, derived
-from harness.claims import Bound, Check, ItselfSide, PaperSide, TorchSide, ValueSide
+from harness.claims import Bound, Check, Gpt2Side, ItselfSide, PaperOptions, PaperSide, TorchSide, ValueSide
 from harness.compare import Arrays, Comparison
 from harness.inputs import Case
 from harness.observables import OBSERVABLES
@@ -17,19 +17,23 @@ from reference.mistakes import Mistake
 class Cast(Protocol):
     """Who takes part in a run; references are made when they are first asked for, for importing them takes seconds."""
 
-    def subject(self) -> Subject:
-        """Who is under test."""
+    def subject(self, of: Any) -> Subject:
+        """Who is observed: microgpt is the file under test; others as a check's `of` names them, with options."""
         ...
 
-    def patched(self, name: str, mistake: Mistake) -> Subject:
-        """This repository's own microgpt with a mistake."""
+    def patched(self, name: str, mistake: Mistake, of: Any) -> Subject:
+        """This repository's own microgpt with a mistake, or Hugging Face's module with one."""
         ...
 
-    def torch(self, edits: dict[str, Any], attention: str, *, own: bool) -> Subject:
-        """The PyTorch reference, with the subject's hyperparameters, or this repository's own."""
+    def torch(self, edits: dict[str, Any], attention: str, *, like: str, own: bool) -> Subject:
+        """PyTorch's decoder of a subject's recipe, with its hyperparameters, or with those of this repository's own."""
         ...
 
-    def paper(self, eps_under_root: float, *, own: bool) -> Subject:
+    def huggingface(self) -> Subject:
+        """Single modules of transformers that stand beside a subject's."""
+        ...
+
+    def paper(self, eps_under_root: float, *, own: bool, activation: str = "gelu tanh") -> Subject:
         """The papers' equations, likewise."""
         ...
 
@@ -62,7 +66,7 @@ def right_side(check: Check, cast: Cast, *, own: bool, itself: Subject | None = 
     right = check.right
     oracle: Oracle
     if isinstance(right, ItselfSide):
-        subject = itself or cast.subject()
+        subject = itself or cast.subject(check.of)
         changes = ", ".join(f"{name} {value}" for name, value in right.itself.given.items())
         return Side(
             lambda _case, other: ask(subject, check.observe, other.inputs, check.reading),
@@ -71,12 +75,20 @@ def right_side(check: Check, cast: Cast, *, own: bool, itself: Subject | None = 
         )
     if right == "torch" or isinstance(right, TorchSide):
         how = right.torch.attention if isinstance(right, TorchSide) else "mask"
-        reference, oracle = cast.torch({}, how, own=own), "independent"
+        reference, oracle = cast.torch({}, how, like=check.subject, own=own), "independent"
         words = f"torch ({how})" if check.observe in ("attention", "logits", "gradients") else "torch"
     elif right == "paper" or isinstance(right, PaperSide):
-        eps = right.paper.eps_under_root if isinstance(right, PaperSide) else 0.0
-        reference, oracle = cast.paper(eps, own=own), "transcription"
+        options = right.paper if isinstance(right, PaperSide) else PaperOptions()
+        eps, activation = options.eps_under_root, options.activation
+        reference, oracle = cast.paper(eps, own=own, activation=activation), "transcription"
         words = f"paper with {eps:g} under the root" if eps else "paper"
+        words = f"paper ({activation})" if check.observe == "activation" else words
+    elif right == "gpt2" or isinstance(right, Gpt2Side):
+        reference, oracle = cast.subject(right), "independent"
+        recipe = right.gpt2.recipe if isinstance(right, Gpt2Side) else "gpt2"
+        words = "Hugging Face's GPT-2" + (" with every edit toward microgpt" if recipe == "microgpt" else "")
+    elif right == "huggingface":
+        reference, oracle, words = cast.huggingface(), "independent", "Hugging Face's module"
     else:
         return Side(lambda _case, _other: lambda: _literal(check), "literal", _literal_words(right))
     return Side(lambda case, _other: ask(reference, check.observe, case.inputs, check.reading), oracle, words)

@@ -13,19 +13,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from harness import checking, evidence, judge
-from harness.claims import Check
+from harness.claims import Check, Gpt2Options, Gpt2Side, TorchSide
 from harness.loading import Claims, LoadedClaim
 from harness.results import CheckResult, ClaimResult, Report, Run, SubjectFile
 from harness.subjects.base import Inputs, Pending, Subject
 from harness.subjects.papers import Papers
 from harness.subjects.process import Limits, ProcessSubject, Source
 from reference.mistakes import Mistake
-from reference.recipe import MICROGPT, Recipe
+from reference.recipe import GPT1, GPT2, MICROGPT, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ROOT / "microgpt" / "microgpt.py"
@@ -73,32 +74,71 @@ class RunCast:
         self._subject.close()
         self._mistakes.close()
 
-    def subject(self) -> Subject:
-        """Who is under test."""
-        return self._subject
+    def subject(self, of: Any) -> Subject:
+        """Who is observed; microgpt is the file under test."""
+        if of == "microgpt":
+            return self._subject
+        if of == "torch" or isinstance(of, TorchSide):
+            how = of.torch.attention if isinstance(of, TorchSide) else "mask"
+            return self.torch({}, how, like="microgpt", own=True)
+        options = of.gpt2 if isinstance(of, Gpt2Side) else Gpt2Options()
+        first = of == "gpt1"
 
-    def patched(self, name: str, mistake: Mistake) -> Subject:
-        """This repository's own microgpt with a mistake, in the process kept for such."""
-        assert mistake.patch is not None  # noqa: S101 - the loader refuses it where a patch is needed
-        source = Source(name, f"{self._own.path} with {name}", mistake.patch.apply(self._own.text))
-        return _Patched(self._mistakes, source)
+        def make() -> Subject:
+            from harness.subjects.huggingface import HuggingFace  # noqa: PLC0415 - transformers takes seconds
+            from reference.huggingface import installed  # noqa: PLC0415
 
-    def torch(self, edits: dict[str, Any], attention: str, *, own: bool) -> Subject:
-        """The PyTorch reference of microgpt's recipe, edited; made once."""
-        key = ("torch", json.dumps(edits, sort_keys=True), attention, own)
-        if key not in self._made:
+            return HuggingFace(installed(), options.attention, options.recipe, first=first)
+
+        return self._later(("gpt2", options, first), make)
+
+    def patched(self, name: str, mistake: Mistake, of: Any) -> Subject:
+        """This repository's own microgpt with a mistake, in the process kept for such; or GPT-2's module with one."""
+        if of == "microgpt":
+            assert mistake.patch is not None  # noqa: S101 - the loader refuses it where a patch is needed
+            source = Source(name, f"{self._own.path} with {name}", mistake.patch.apply(self._own.text))
+            return _Patched(self._mistakes, source)
+        options = of.gpt2 if isinstance(of, Gpt2Side) else Gpt2Options()
+        module = mistake.module
+        assert module is not None  # noqa: S101 - the loader refuses it where a patch is needed
+
+        def make() -> Subject:
+            from harness.subjects.huggingface import HuggingFace  # noqa: PLC0415 - transformers takes seconds
+            from reference.huggingface import patched  # noqa: PLC0415
+
+            return HuggingFace(patched(module.file, module.apply), options.attention, options.recipe)
+
+        return self._later(("gpt2", name, options), make)
+
+    def huggingface(self) -> Subject:
+        """Single modules of transformers."""
+        return self.subject("gpt2")
+
+    def torch(self, edits: dict[str, Any], attention: str, *, like: str, own: bool) -> Subject:
+        """PyTorch's decoder of a subject's recipe, edited."""
+
+        def make() -> Subject:
             from harness.subjects.reference import TorchReference  # noqa: PLC0415 - importing PyTorch takes seconds
 
-            self._made[key] = TorchReference(self._recipe(own=own).edited(edits), attention)
-        return self._made[key]
+            recipe = {"gpt2": GPT2, "gpt1": GPT1}.get(like) or self._recipe(own=own)
+            return TorchReference(recipe.edited(edits), attention)
 
-    def paper(self, eps_under_root: float, *, own: bool) -> Subject:
-        """The papers' equations; made once."""
-        key = ("paper", eps_under_root, own)
-        if key not in self._made:
+        return self._later(("torch", json.dumps(edits, sort_keys=True), attention, like, own), make)
+
+    def paper(self, eps_under_root: float, *, own: bool, activation: str = "gelu tanh") -> Subject:
+        """The papers' equations."""
+
+        def make() -> Subject:
             recipe = self._recipe(own=own)
             settings = {name: getattr(recipe, name) for name in ("beta1", "beta2", "eps_adam")}
-            self._made[key] = Papers(settings, eps_under_root)
+            return Papers(settings, eps_under_root, activation)
+
+        return self._later(("paper", eps_under_root, own, activation), make)
+
+    def _later(self, key: Any, make: Callable[[], Subject]) -> Subject:
+        """A subject that is made when it is first waited for, and once."""
+        if key not in self._made:
+            self._made[key] = _Later(make)
         return self._made[key]
 
     def _recipe(self, *, own: bool) -> Recipe:
@@ -106,6 +146,17 @@ class RunCast:
         answer = self._settings[own]().arrays
         known = {name: answer[name] for name in ("beta1", "beta2", "eps_adam") if isinstance(answer.get(name), float)}
         return MICROGPT.edited(known)
+
+
+class _Later:
+    """A subject that computes in this process: nothing is imported or computed before an observation is waited for."""
+
+    def __init__(self, make: Callable[[], Subject]) -> None:
+        self._make = cache(make)
+
+    def ask(self, observable: str, inputs: Inputs, reading: str = "float64") -> Pending:
+        """Put the observation off until it is waited for; it is made once."""
+        return cache(lambda: self._make().ask(observable, inputs, reading)())
 
 
 class _Patched:

@@ -16,16 +16,20 @@ _ADDED = "hidden_states = inputs_embeds + position_embeds.to(inputs_embeds.devic
 _MLP_DROPOUT = """hidden_states = self.c_proj(hidden_states)
         hidden_states = self.dropout(hidden_states)"""
 _MASK = "causal_mask = create_causal_mask("
-_CONV1D_WITHOUT_BIAS = """
+_CONV1D = ("Conv1D\n", "Conv1D, find_pruneable_heads_and_indices, prune_conv1d_layer\n")
 
-class Conv1D(Conv1D):
-    def __init__(self, nf, nx):
-        super().__init__(nf, nx)
-        self.bias.requires_grad_(False)
 
-    def forward(self, x):
-        return x @ self.weight
-"""
+def _conv1d(body: str) -> ModulePatch:
+    """Another Conv1D in the place of the imported one."""
+    imports = [f"from ...pytorch_utils import {names}" for names in _CONV1D]
+    return _modeling(*((line, f"{line}\n\nclass Conv1D(Conv1D):\n{body}\n\n") for line in imports))
+
+
+_IGNORES_BIAS = "    def forward(self, x):\n        return x @ self.weight"
+_HAS_NO_BIAS = (
+    "    def __init__(self, nf, nx):\n        super().__init__(nf, nx)\n"
+    f"        del self.bias\n        self.register_parameter('bias', None)\n{_IGNORES_BIAS}"
+)
 _EMBEDDING_DROPOUT = "hidden_states = self.drop(hidden_states)"
 _RESIDUAL_DROPOUT = "attn_output = self.resid_dropout(attn_output)"
 _ATTENTION_DROPOUT = "dropout=self.attn_dropout.p if self.training else 0.0,"
@@ -77,7 +81,6 @@ GPT2_MISTAKES: dict[str, Mistake] = {
         "attention",
         "eager attention is given no mask",
         module=_modeling((_MASK, "causal_mask = (lambda **_: None)(")),
-        seen="karpathy/nanoGPT's comments",
     ),
     "gpt2-sdpa-not-causal": Mistake(
         "attention",
@@ -98,7 +101,7 @@ GPT2_MISTAKES: dict[str, Mistake] = {
             ),
         ),
     ),
-    # --- multi-layer perceptron -----------------------------------------------------------------------------------------
+    # --- multi-layer perceptron ---------------------------------------------------------------------------------------
     "gpt2-gelu-erf": Mistake(
         "activation",
         "the erf form of GELU in place of the tanh form",
@@ -130,21 +133,8 @@ GPT2_MISTAKES: dict[str, Mistake] = {
         ),
     ),
     # --- biases and dropout -------------------------------------------------------------------------------------------
-    "gpt2-conv1d-without-bias": Mistake(
-        "biases",
-        "Conv1D leaves its bias out",
-        module=_modeling(
-            (
-                "from ...pytorch_utils import Conv1D\n",
-                f"from ...pytorch_utils import Conv1D\n{_CONV1D_WITHOUT_BIAS}\n",
-            ),
-            (
-                "from ...pytorch_utils import Conv1D, find_pruneable_heads_and_indices, prune_conv1d_layer\n",
-                "from ...pytorch_utils import Conv1D, find_pruneable_heads_and_indices, prune_conv1d_layer\n"
-                f"{_CONV1D_WITHOUT_BIAS}\n",
-            ),
-        ),
-    ),
+    "gpt2-conv1d-without-bias": Mistake("biases", "Conv1D has no bias", module=_conv1d(_HAS_NO_BIAS)),
+    "gpt2-conv1d-ignores-bias": Mistake("biases", "Conv1D has a bias and leaves it out", module=_conv1d(_IGNORES_BIAS)),
     "gpt2-no-embedding-dropout": Mistake(
         "dropout",
         "embeddings are not dropped",

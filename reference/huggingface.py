@@ -88,7 +88,8 @@ def gpt1(sizes: Mapping[str, int]) -> Any:
         n_layer=sizes["n_layer"],
         n_positions=sizes["block_size"],
     )
-    return OpenAIGPTLMHeadModel(settings).double().eval()
+    model: Any = OpenAIGPTLMHeadModel(settings)
+    return model.double().eval()
 
 
 def names(recipe: Recipe, *, first: bool = False) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """Hugging Face's modules as subjects: GPT-2 as it is, GPT-2 with the recipe's edits, GPT-2 with a mistake, and GPT-1.
 
-What a module does not return is seen by hooks: what each sub-block receives and gives, the mask that attention is given,
-what a `Conv1D` makes of its input. Letters: T positions, C width, H heads, L layers, V vocabulary, B block size.
+What a module does not return is seen by hooks: what each sub-block receives and gives, the mask that attention is
+given, what a `Conv1D` makes of its input. Letters: T positions, C width, H heads, L layers, V vocabulary, B block
+size.
 """
 
 import inspect
@@ -32,6 +33,8 @@ class HuggingFace:
 
     def ask(self, observable: str, inputs: Inputs, reading: str = "float64") -> Pending:
         """Compute at once, in float64."""
+        if reading != "float64":
+            return lambda: Observation(skipped=f"PyTorch computes in float64, not in {reading}")
         answers: dict[str, Callable[[Inputs], Answer]] = {
             "logits": self._logits,
             "gradients": self._gradients,
@@ -50,7 +53,7 @@ class HuggingFace:
         }
         try:
             arrays = answers[observable](inputs)
-        except Exception as error:  # noqa: BLE001 - a module that cannot answer has answered so
+        except Exception as error:
             message = f"{type(error).__name__}: {error}"
             observation = Observation(error=message, arithmetic=isinstance(error, ArithmeticError))
         else:
@@ -154,7 +157,7 @@ class HuggingFace:
         names = hf.names(self._recipe(inputs))
         answer: Answer = {}
         for name, module in found.items():
-            parts = [part for part in names[f"{name}.weight"]]
+            parts = names[f"{name}.weight"]
             outputs = module(x[: module.weight.shape[0]].unsqueeze(0))[0].chunk(len(parts))
             answer |= dict(zip(parts, outputs, strict=True))
         return answer
@@ -177,7 +180,7 @@ class HuggingFace:
     # --- toward microgpt ----------------------------------------------------------------------------------------------
 
     def _edit_distances(self, inputs: Inputs) -> Answer:
-        """Distance of the logits from those of all edits: with each edit left out, and after each rung of the ladder."""
+        """Distance of the logits from those of all edits: with each left out, and after each rung of the ladder."""
         recipe = MICROGPT.edited(inputs["sizes"])
         weights = {name: tensor(rows) for name, rows in inputs["weights"].items()}
         tokens = _positions(inputs)
@@ -222,9 +225,7 @@ class HuggingFace:
         shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
         return shapes | {
             "Conv1D modules": len(modules),
-            "Conv1D modules without bias": sum(
-                "bias" not in dict(module.named_parameters()) for module in modules
-            ),
+            "Conv1D modules without bias": sum("bias" not in dict(module.named_parameters()) for module in modules),
             "biases of the head": int(model.lm_head.bias is not None),
         }
 

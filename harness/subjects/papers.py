@@ -52,8 +52,10 @@ class Numbers:
 class Papers:
     """Answers observables from the equations; hyperparameters are the subject's own."""
 
-    def __init__(self, hyperparameters: dict[str, float], eps_under_root: float = 0.0) -> None:
-        self.hyperparameters, self.eps_under_root = hyperparameters, eps_under_root
+    def __init__(
+        self, hyperparameters: dict[str, float], eps_under_root: float = 0.0, activation: str = "gelu tanh"
+    ) -> None:
+        self.hyperparameters, self.eps_under_root, self.activation = hyperparameters, eps_under_root, activation
 
     def ask(self, observable: str, inputs: Inputs, reading: str = "float64") -> Pending:
         """Compute at once; the observation."""

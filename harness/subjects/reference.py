@@ -10,11 +10,11 @@ import torch
 
 from harness.results import Observation
 from harness.subjects.base import Inputs, Pending
-from reference import adam, components, gpt
+from harness.subjects.numbers import plain, tensor
+from reference import adam, components, copying, gpt
 from reference.recipe import Recipe
 
 Answer = dict[str, Any]
-torch.set_num_threads(1)  # the tensors are tiny: threads cost more than they bring
 
 
 class TorchReference:
@@ -31,9 +31,9 @@ class TorchReference:
     def _observe(self, observable: str, inputs: Inputs, reading: str) -> Observation:
         answers: dict[str, Callable[[Inputs], Answer]] = {
             "tokens": self._tokens,
-            "rms_norm": lambda given: {"y": components.norm(_tensor(given["x"]), self.recipe)},
-            "softmax": lambda given: {"y": components.softmax(_tensor(given["x"]))},
-            "linear": lambda given: {"y": components.linear(_tensor(given["x"]), _tensor(given["w"]))},
+            "rms_norm": lambda given: {"y": components.norm(tensor(given["x"]), self.recipe)},
+            "softmax": lambda given: {"y": components.softmax(tensor(given["x"]))},
+            "linear": lambda given: {"y": components.linear(tensor(given["x"]), tensor(given["w"]))},
             "attention": self._attention,
             "logits": self._logits,
             "gradients": self._gradients,
@@ -42,18 +42,22 @@ class TorchReference:
             "first_update": lambda given: {"update": self._adam(_from_zero(given))["parameters"][0]},
             "parameters": self._parameters,
             "hyperparameters": self._hyperparameters,
+            "stages": self._stages,
+            "influence_gradients": self._influence_gradients,
+            "conv1d": self._conv1d,
+            "copy_loss": self._copy_loss,
         }
         if reading != "float64":
             return Observation(skipped=f"PyTorch computes in float64, not in {reading}")
         arrays = answers[observable](inputs)
-        return Observation(arrays={name: _plain(array) for name, array in arrays.items()})
+        return Observation(arrays={name: plain(array) for name, array in arrays.items()})
 
     def _sized(self, inputs: Inputs) -> Recipe:
         return self.recipe.edited(inputs["sizes"])
 
     def _decoder(self, inputs: Inputs) -> gpt.Decoder:
         recipe = self._sized(inputs)
-        weights = {name: _tensor(rows) for name, rows in inputs["weights"].items()}
+        weights = {name: tensor(rows) for name, rows in inputs["weights"].items()}
         # A recipe with a mistake may have other parameters: a tied head has one less.
         known = {name: weights[name] for name in recipe.parameter_shapes() if name in weights}
         return gpt.Decoder(recipe, known, self.attention)
@@ -65,9 +69,9 @@ class TorchReference:
         return {f"document {i}": row for i, row in enumerate(ids)} | {"bos": bos, "vocab_size": bos + 1}
 
     def _attention(self, inputs: Inputs) -> Answer:
-        q, k, v = leaves = [_tensor(inputs[name]).requires_grad_() for name in "qkv"]
+        q, k, v = leaves = [tensor(inputs[name]).requires_grad_() for name in "qkv"]
         output = components.attention(q, k, v, self._sized(inputs), self.attention)
-        found = torch.autograd.grad(output, leaves, _tensor(inputs["cotangent"]), materialize_grads=True)
+        found = torch.autograd.grad(output, leaves, tensor(inputs["cotangent"]), materialize_grads=True)
         return {"output": output} | {f"{name} gradient": g for name, g in zip("qkv", found, strict=True)}
 
     def _logits(self, inputs: Inputs) -> Answer:
@@ -84,15 +88,42 @@ class TorchReference:
         return {"loss": losses} | dict(zip(leaves, found, strict=True))
 
     def _component_gradients(self, inputs: Inputs) -> Answer:
-        leaves = {name: _tensor(inputs[name]).requires_grad_() for name in ("x", "w") if name in inputs}
+        leaves = {name: tensor(inputs[name]).requires_grad_() for name in ("x", "w") if name in inputs}
         compute: dict[str, Callable[..., torch.Tensor]] = {
             "rms_norm": lambda x: components.norm(x, self.recipe),
             "softmax": components.softmax,
             "linear": components.linear,
         }
         y = compute[inputs["component"]](*leaves.values())
-        found = torch.autograd.grad(y, list(leaves.values()), _tensor(inputs["cotangent"]))
+        found = torch.autograd.grad(y, list(leaves.values()), tensor(inputs["cotangent"]))
         return dict(zip(leaves, found, strict=True))
+
+    def _stages(self, inputs: Inputs) -> Answer:
+        return self._decoder(inputs).stages(torch.tensor(inputs["tokens"][:-1]))
+
+    def _influence_gradients(self, inputs: Inputs) -> Answer:
+        """Through the rows of wte, for tokens that are distinct and a head of its own."""
+        decoder, tokens = self._decoder(inputs), torch.tensor(inputs["tokens"][:-1])
+        logits = decoder.logits(tokens)
+        cotangent = torch.randn(logits.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        table = decoder.parameters["wte"]
+        rows = [torch.autograd.grad(row @ cotangent, table, retain_graph=True)[0][tokens] for row in logits]
+        size = torch.stack(rows).abs().amax(-1)
+        later = torch.triu(torch.ones_like(size), diagonal=1).bool()
+        return {"later": size[later], "up to present": size[~later]}
+
+    def _conv1d(self, inputs: Inputs) -> Answer:
+        """x W + b for every matrix of GPT-2, as a plain linear layer."""
+        x, answer = tensor(inputs["x"]), {}
+        for name in self._sized(inputs).parameter_shapes():
+            if name.endswith(".bias") and "norm" not in name:
+                matrix = name.removesuffix(".bias")
+                w, b = tensor(inputs["weights"][matrix]), tensor(inputs["weights"][name])
+                answer[matrix] = components.linear(x[: w.shape[1]], w, b)
+        return answer
+
+    def _copy_loss(self, inputs: Inputs) -> Answer:
+        return {"above entropy": copying.loss_above_entropy(self.recipe, inputs["steps"], inputs["seed"])}
 
     def _past_gradients(self, inputs: Inputs) -> Answer:
         decoder, tokens = self._decoder(inputs), torch.tensor(inputs["tokens"])
@@ -104,7 +135,7 @@ class TorchReference:
         recipe = self.recipe
         if given := inputs.get("hyperparameters"):
             recipe = recipe.edited({"beta1": given["beta1"], "beta2": given["beta2"], "eps_adam": given["eps"]})
-        parameters, gradients, m, v = (_tensor(inputs[name]) for name in ("parameters", "gradients", "m", "v"))
+        parameters, gradients, m, v = (tensor(inputs[name]) for name in ("parameters", "gradients", "m", "v"))
         rates, start = inputs["learning_rates"], inputs["first_step"]
         return dict(adam.trajectory(recipe, parameters, gradients, rates, m, v, start))
 
@@ -129,12 +160,3 @@ class TorchReference:
 
 def _from_zero(inputs: Inputs) -> Inputs:
     return inputs | {"parameters": [0.0] * len(inputs["parameters"])}
-
-
-def _tensor(nested: Any) -> torch.Tensor:
-    return torch.tensor(nested, dtype=torch.float64)
-
-
-def _plain(array: Any) -> Any:
-    """A tensor as a NumPy array that nothing else holds; anything else as it is."""
-    return array.detach().numpy() if isinstance(array, torch.Tensor) else array
