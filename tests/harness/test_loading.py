@@ -133,7 +133,7 @@ def test_a_folder_is_read_with_those_inside_it_and_no_file_twice(tmp_path):
     inner = written(tmp_path / "more", edited(("id: a", "id: b"), ("section: 1\n", "")), sources=SOURCES)
     (inner / "notes.txt").write_text("id: [", encoding="utf-8")
     (inner / "0.yaml").rename(inner / "0.yml")
-    assert [item.claim.id for item in load([tmp_path, inner, tmp_path / "0.yaml"]).claims] == ["a", "b"]
+    assert [item.claim.id for item in load([tmp_path, tmp_path / "0.yaml"]).claims] == ["a", "b"]
 
 
 def test_an_empty_folder_has_no_claims_and_no_problem(tmp_path):
@@ -161,6 +161,7 @@ NONE = "RuntimeError: generator raised StopIteration"
 ODD = {
     # a key of another name: the edits, how the line begins, and what is said
     "in a check": ([("    of: microgpt", "    of: microgpt\n    att: y")], "att:", "unknown key 'att'", "mean 'at'?"),
+    "in a check, a word": ([("of: microgpt", "of: microgpt\n    inn: digits")], "inn:", "'inn'", "mean 'in'?"),
     "in evidence": ([("    locator: eq. 4", "    locator: x\n    qoute: x")], "qoute:", "'qoute'", "mean 'quote'?"),
     "in words": ([("    by: [one]", "    by: [one]\n    cite: x")], "cite:", "'cite'", "mean 'cites'?"),
     "in given": ([giving("seeds: 2", "widht: 4")], "widht:", "unknown key 'widht'", "mean 'width'?"),
