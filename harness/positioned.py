@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 MAX_BYTES, MAX_DEPTH = 1 << 20, 40
+MANY = 24  # names that are listed in a message
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path_ = tuple[str | int, ...]
 Place = tuple[int, int]
@@ -69,6 +70,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"
+    if len(names) > MANY:
+        return f"None of the {len(names)} that are known is close to it."
     return f"It is one of: {', '.join(names)}."
 
 

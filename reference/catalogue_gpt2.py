@@ -30,6 +30,14 @@ _HAS_NO_BIAS = (
     "    def __init__(self, nf, nx):\n        super().__init__(nf, nx)\n"
     f"        del self.bias\n        self.register_parameter('bias', None)\n{_IGNORES_BIAS}"
 )
+_UNMASKED = (
+    "attention_interface: Callable = lambda _, q, k, v, *__, **___: "
+    "(((w := torch.softmax(q @ k.transpose(-1, -2) * q.size(-1) ** -0.5, -1)) @ v).transpose(1, 2), w)"
+)
+_OWN_MASK = (
+    "causal_mask = (lambda size: lambda **_: torch.full((1, 1, size, size), -1e300, dtype=inputs_embeds.dtype).triu(1))"
+    "(inputs_embeds.shape[1])("
+)
 _EMBEDDING_DROPOUT = "hidden_states = self.drop(hidden_states)"
 _RESIDUAL_DROPOUT = "attn_output = self.resid_dropout(attn_output)"
 _ATTENTION_DROPOUT = "dropout=self.attn_dropout.p if self.training else 0.0,"
@@ -50,6 +58,17 @@ GPT2_MISTAKES: dict[str, Mistake] = {
     ),
     "gpt2-rms-norm": Mistake("norm", "RMSNorm in place of LayerNorm", {"norm": "rms"}),
     # --- positions ----------------------------------------------------------------------------------------------------
+    "gpt2-final-norm-removed": Mistake(
+        "norm",
+        "the final norm has no parameters, for it is not there",
+        module=_modeling(
+            (
+                "self.ln_f = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_epsilon)",
+                "self.ln_f = nn.Identity()",
+            )
+        ),
+    ),
+    "gpt1-pre-norm": Mistake("norm", "the norm comes before each sub-block, as in GPT-2", {"norm_order": "pre"}),
     "gpt2-positions-left-out": Mistake(
         "positions",
         "position embeddings are not added",
@@ -79,13 +98,43 @@ GPT2_MISTAKES: dict[str, Mistake] = {
     # --- attention ----------------------------------------------------------------------------------------------------
     "gpt2-eager-without-mask": Mistake(
         "attention",
-        "eager attention is given no mask",
-        module=_modeling((_MASK, "causal_mask = (lambda **_: None)(")),
+        "eager attention masks nothing",
+        module=_modeling(
+            (
+                f"cache=cache,\n            position_ids=position_ids,\n        )\n\n        if encoder",
+                f"cache=cache,\n            position_ids=position_ids,\n        )\n        causal_mask = None\n\n        if encoder",
+            ),
+            ("attention_interface: Callable = eager_attention_forward", _UNMASKED),
+        ),
+    ),
+    "gpt2-mask-of-its-own": Mistake(
+        "attention", "a mask is built where the kernel needs none", module=_modeling((_MASK, _OWN_MASK))
+    ),
+    "gpt2-weights-scaled-after-softmax": Mistake(
+        "attention",
+        "attention weights are scaled after the softmax: they no longer sum to one",
+        module=_modeling(
+            (
+                "attn_weights = nn.functional.dropout(attn_weights, p=dropout",
+                "attn_weights = 0.9 * nn.functional.dropout(attn_weights, p=dropout",
+            ),
+            (
+                "attn_weights = module.attn_dropout(attn_weights)",
+                "attn_weights = 0.9 * module.attn_dropout(attn_weights)",
+            ),
+        ),
+        seen="huggingface/pytorch-image-models#2236",
     ),
     "gpt2-sdpa-not-causal": Mistake(
         "attention",
         "the kernel is not asked for causality",
-        module=_modeling(("self.is_causal = not is_cross_attention", "self.is_causal = False")),
+        module=_modeling(
+            ("self.is_causal = not is_cross_attention", "self.is_causal = False"),
+            (
+                "is_causal = attention_mask is None and query_states.shape[-2] > 1 and not is_cross_attention",
+                "is_causal = False",
+            ),
+        ),
     ),
     "gpt2-mask-one-ahead": Mistake(
         "attention", "the mask lets one future token through", {"attention_mask": "one ahead"}
@@ -99,6 +148,7 @@ GPT2_MISTAKES: dict[str, Mistake] = {
                 "key_states, value_states = curr_cache.update(key_states, value_states, self.layer_idx, kwargs=kwargs)",
                 "_ = curr_cache.update(key_states, value_states, self.layer_idx, kwargs=kwargs)",
             ),
+            ("key_states, value_states = curr_past_key_value.update(", "_ = curr_past_key_value.update("),
         ),
     ),
     # --- multi-layer perceptron ---------------------------------------------------------------------------------------
@@ -135,6 +185,26 @@ GPT2_MISTAKES: dict[str, Mistake] = {
     # --- biases and dropout -------------------------------------------------------------------------------------------
     "gpt2-conv1d-without-bias": Mistake("biases", "Conv1D has no bias", module=_conv1d(_HAS_NO_BIAS)),
     "gpt2-conv1d-ignores-bias": Mistake("biases", "Conv1D has a bias and leaves it out", module=_conv1d(_IGNORES_BIAS)),
+    "gpt2-linear-for-conv1d": Mistake(
+        "biases",
+        "attention projects its result with nn.Linear",
+        module=_modeling(
+            (
+                "self.c_proj = Conv1D(self.embed_dim, self.embed_dim)",
+                "self.c_proj = nn.Linear(self.embed_dim, self.embed_dim)",
+            )
+        ),
+    ),
+    "gpt2-head-with-bias": Mistake(
+        "biases",
+        "the head has a bias",
+        module=_modeling(
+            (
+                "self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)\n\n",
+                "self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=True)\n\n",
+            )
+        ),
+    ),
     "gpt2-no-embedding-dropout": Mistake(
         "dropout",
         "embeddings are not dropped",

@@ -83,6 +83,17 @@ MICROGPT_MISTAKES: dict[str, Mistake] = {
             '"lm_head": matrix(config.vocab_size, width),\n        "norm_gain": matrix(1, width),\n    }',
         ),
     ),
+    "embedding-norm-missing": Mistake("norm", "the sum of the embeddings is not normalised", {"embedding_norm": False}),
+    "final-norm-extra": Mistake(
+        "norm", "a norm before the head, as in GPT-2", {"final_norm": True}, seen="awslabs/keys_values#139"
+    ),
+    # --- head and perceptron ------------------------------------------------------------------------------------------
+    "head-tied": Mistake(
+        "head", "the head is the token embedding", {"tied_head": True}, seen="pegainfer-project/pegainfer#544"
+    ),
+    "activation-gelu": Mistake(
+        "activation", "GELU in place of ReLU", {"activation": "gelu tanh"}, seen="OpenNMT/CTranslate2#1658"
+    ),
     # --- softmax ------------------------------------------------------------------------------------------------------
     "softmax-denominator": Mistake(
         "softmax",
