@@ -1,6 +1,7 @@
 """What the code may import, how long it may be, and what every part of it says of itself: read from the source."""
 
 import ast
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reference.mistakes import MISTAKES, Patch
-from reference.recipe import MICROGPT
+from reference.recipe import GPT1, GPT2, MICROGPT, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("harness", "reference", "microgpt")
@@ -24,7 +25,7 @@ MAX_MODULE, MAX_FUNCTION = 420, 60
 LAYERS = (
     ("claims", "results", "givens", "positioned"),
     ("observables",),
-    ("subjects", "compare", "derived", "proof", "trace", "evidence", "inputs"),
+    ("subjects", "compare", "derived", "proof", "trace", "syntax", "packages", "evidence", "inputs"),
     ("checking", "relating", "rejecting", "judge", "loading"),
     ("run", "render", "describe"),
     ("cli",),
@@ -176,36 +177,57 @@ def test_every_module_and_all_that_is_public_in_it_says_what_it_is(module):
 # --- counterexamples --------------------------------------------------------------------------------------------------
 
 
+def base(name: str) -> Recipe:
+    """The recipe that a mistake is an edit of."""
+    return GPT2 if name.startswith("gpt2-") else GPT1 if name.startswith("gpt1-") else MICROGPT
+
+
+@cache
+def module_of_transformers(file: str) -> str:
+    package = importlib.util.find_spec("transformers")
+    if package is None or package.origin is None:
+        pytest.skip("transformers is not installed")
+    return Path(package.origin).with_name("models").joinpath("gpt2", f"{file}.py").read_text(encoding="utf-8")
+
+
+def changes(patched: str, source: str) -> bool:
+    """Whether a source compiles, and is another in more than a comment."""
+    compile(patched, "patched", "exec")
+    return ast.dump(ast.parse(patched)) != ast.dump(ast.parse(source))
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_can_be_made_and_is_described(name):
     mistake = MISTAKES[name]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert mistake.component
     assert mistake.sentence
-    assert mistake.recipe or mistake.patch
+    assert mistake.recipe or mistake.patch or mistake.module
 
 
 @pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.patch])
 def test_a_patch_applies_once_to_microgpt_and_compiles(name):
     patch = MISTAKES[name].patch
-    assert patch is not None
     assert MICROGPT_SOURCE.count(patch.old) == 1
-    patched = patch.apply(MICROGPT_SOURCE)
-    compile(patched, name, "exec")
-    assert ast.dump(ast.parse(patched)) != ast.dump(ast.parse(MICROGPT_SOURCE)), "it changes a comment at most"
+    assert changes(patch.apply(MICROGPT_SOURCE), MICROGPT_SOURCE)
+
+
+@pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.module])
+def test_a_patch_of_a_module_fits_the_installed_release_and_compiles(name):
+    source = module_of_transformers(MISTAKES[name].module.file)
+    assert changes(MISTAKES[name].module.apply(source), source)
 
 
 @pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.recipe])
 def test_an_edit_of_a_recipe_is_valid_and_changes_all_that_it_names(name):
     edits = MISTAKES[name].recipe
-    assert set(MICROGPT.edited(edits).differences(MICROGPT)) == set(edits)
+    assert set(base(name).edited(edits).differences(base(name))) == set(edits)
 
 
 def test_no_two_mistakes_are_the_same_edit():
-    patches = [mistake.patch for mistake in MISTAKES.values() if mistake.patch]
-    recipes = [sorted(mistake.recipe.items()) for mistake in MISTAKES.values() if mistake.recipe]
-    assert len(set(patches)) == len(patches)
-    assert all(recipe not in recipes[:i] for i, recipe in enumerate(recipes))
+    for of in ("patch", "module", "recipe"):
+        made = [(base(name), edit) for name, mistake in MISTAKES.items() if (edit := getattr(mistake, of))]
+        assert [edit for i, (_, edit) in enumerate(made) if made[i] in made[:i]] == []
 
 
 @pytest.mark.parametrize(("source", "times"), [("b = 2", 0), ("a = 1; a = 1", 2), ("", 0)])
