@@ -171,9 +171,7 @@ Of = Annotated[
 ]
 
 
-Patterns = Annotated[
-    list[Sentence], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
-]
+Patterns = Annotated[list[Sentence], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 Inside = Annotated[
     str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$", description="a function, a Class, or a Class.method")
 ]

@@ -14,11 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from harness import evidence, inputs, positioned
 from harness.claims import (
     BOUNDS,
-    Absent,
     Check,
-    Cite,
     Claim,
-    Find,
     Gpt2Side,
     ItselfSide,
     PaperSide,
@@ -32,7 +29,6 @@ from reference.mistakes import MISTAKES
 
 SUBJECTS = ("microgpt", "gpt2", "gpt1", "torch")
 SOURCES_FILE = "sources.yaml"
-SUBJECT_SOURCE = "subject"
 REFERENCES = {
     "torch": "PyTorch",
     "paper": "the papers' equations",
@@ -115,7 +111,7 @@ def _claim(file: Path, sources: dict[str, Source]) -> LoadedClaim:
     document = positioned.read(file)
     _raise_for(document, _check_shape(document, Claim, ()))
     claim = Claim.model_validate(document.data)
-    found = [*_odd_words(claim, sources), *_odd_evidence(claim, sources)]
+    found = [*_odd_words(claim, sources), *evidence.odd(claim, sources)]
     for i, check in enumerate(claim.checks):
         found += [(("checks", i, *path), message) for path, message in _odd_check(check, document)]
     _raise_for(document, found)
@@ -227,20 +223,6 @@ def _odd_words(claim: Claim, sources: dict[str, Source]) -> Iterator[Finding]:
     for i, name in enumerate(ids):
         if name in ids[:i]:
             yield ("checks", i, "id"), f"the check id {name!r} is used twice. Rename one."
-
-
-def _odd_evidence(claim: Claim, sources: dict[str, Source]) -> Iterator[Finding]:
-    for i, item in enumerate(claim.evidence):
-        if isinstance(item, Cite) and item.source not in sources:
-            yield ("evidence", i, "source"), f"unknown source {item.source!r}. {suggestion(item.source, sources)}"
-        if isinstance(item, (Find, Absent)) and item.source != SUBJECT_SOURCE:
-            fix = f"Code is looked for in {SUBJECT_SOURCE!r}."
-            yield ("evidence", i, "source"), f"no code can be looked for in {item.source!r}. {fix}"
-        patterns = item.find if isinstance(item, Find) else [item.absent] if isinstance(item, Absent) else []
-        for pattern in patterns:
-            if not evidence.is_one_node(pattern):
-                fix = "Write one that is whole, such as: $X = softmax($$$)"
-                yield ("evidence", i, "find"), f"the pattern {pattern!r} is not one statement or expression. {fix}"
 
 
 def _odd_check(check: Check, document: Document) -> Iterator[Finding]:
