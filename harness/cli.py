@@ -48,7 +48,7 @@ def run(
     """
     claims = _load(paths)
     from harness.render import console as console_format  # noqa: PLC0415 - nothing else needs these
-    from harness.render import writing  # noqa: PLC0415
+    from harness.render import markdown, writing  # noqa: PLC0415
     from harness.results import dump  # noqa: PLC0415
 
     chosen = frozenset(part.strip() for part in only.split(",") if part.strip())
@@ -62,13 +62,17 @@ def run(
         writing.check_folder(out)
         with _progress(quiet=quiet) as progress:
             report = running.run(claims, options, progress)
-        writing.replace(out / "results.json", dump(report))
+        written = [out / "results.json"]
+        writing.replace(written[0], dump(report))
+        if markdown.is_whole(report):
+            written.append(out / "verification-log.md")
+            writing.replace(written[1], markdown.render(report))
     except (running.UnknownClaimError, running.SubjectUnreadableError, writing.Unwritable) as error:
         _stop(judge.USAGE, str(error))
     if not quiet:
         console = Console(highlight=False)
         console_format.render(report, console, verbose=verbose)
-        console.print(f"Report: {out / 'results.json'}", soft_wrap=True)
+        console.print(f"Reports: {', '.join(map(str, written))}", soft_wrap=True)
     raise typer.Exit(report.exit_code)
 
 

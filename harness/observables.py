@@ -221,9 +221,10 @@ OBSERVABLES: dict[str, Observable] = {
         references=("torch",),
     ),
     "dropout": Observable(
-        "how far the logits move when embd_pdrop, resid_pdrop or attn_pdrop alone is not zero",
+        "how far the logits move when embd_pdrop, resid_pdrop or attn_pdrop alone is not zero; and, in training, each "
+        "dropout module of the embeddings and of the first block",
         ModelGiven,
-        {"training": "3", "evaluation": "3"},
+        {"training": "3", "modules": "4", "evaluation": "3"},
         subjects=("gpt2",),
     ),
     "edit_distances": Observable(

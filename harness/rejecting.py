@@ -10,7 +10,7 @@ from harness.claims import Check, ItselfSide, ValueSide
 from harness.compare import Arrays
 from harness.inputs import Case
 from harness.observables import OBSERVABLES, Observable
-from harness.relating import Cast, ask, not_finite, relate, right_side
+from harness.relating import Cast, ask, not_finite, picked, relate, right_side
 from harness.results import CheckResult, CounterexampleResult, Observation, Rejection
 from harness.subjects.base import Pending, Subject
 from reference.mistakes import MISTAKES, Mistake
@@ -32,7 +32,7 @@ def noise(check: Check, observable: Observable, cases: list[Case], cast: Cast) -
     largest = 0.0
     for case in cases[:NOISE_CASES]:
         a, b = (ask(who, check.observe, case.inputs, "float64")() for who in (first, second))
-        shared = a.arrays.keys() & b.arrays.keys()
+        shared = picked(check, a.arrays).keys() & b.arrays.keys()
         comparison = compare.equals(
             {n: b.arrays[n] for n in shared}, {n: a.arrays[n] for n in shared}, check.bound, observable.exact_zeros
         )

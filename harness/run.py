@@ -182,7 +182,8 @@ def run(claims: Claims, options: Options, progress: Callable[[str, int, int], No
     cast = RunCast(subject, own, options.limits)
     try:
         under_way = [
-            (item, [checking.start(check, cast, options.seed) for check in checks]) for item, checks in selected
+            (item, [checking.start(check, cast, options.seed) for check in checks if _is_about(item, options)])
+            for item, checks in selected
         ]
         total, done = sum(len(checks) for _, checks in under_way), 0
         results = []
@@ -192,7 +193,7 @@ def run(claims: Claims, options: Options, progress: Callable[[str, int, int], No
                 progress(f"{item.claim.id}/{each.check.id}", done, total)
                 found.append(checking.finish(each, cast, options.seed, _repeat(item, each.check, options)))
                 done += 1
-            results.append(_claim_result(item, found, claims, subject, own_file=options.own))
+            results.append(_claim_result(item, found, claims, subject, options))
         progress("", done, total)
     finally:
         cast.close()
@@ -226,11 +227,16 @@ def _selected(claims: list[LoadedClaim], only: frozenset[str]) -> list[tuple[Loa
     return chosen
 
 
+def _is_about(item: LoadedClaim, options: Options) -> bool:
+    """Whether a claim is about what is observed: with another file in microgpt's place, only those about microgpt are."""
+    return options.own or item.claim.about == "microgpt"
+
+
 def _claim_result(
-    item: LoadedClaim, checks: list[CheckResult], claims: Claims, subject: Source, *, own_file: bool
+    item: LoadedClaim, checks: list[CheckResult], claims: Claims, subject: Source, options: Options
 ) -> ClaimResult:
     claim = item.claim
-    verdict, reasons = judge.verdict(claim, checks)
+    verdict, reasons = judge.verdict(claim, checks, about_subject=_is_about(item, options))
     named = {name for clause in claim.words for name in clause.by}
     return ClaimResult(
         id=claim.id,
@@ -248,7 +254,7 @@ def _claim_result(
         uncovered=judge.uncovered(claim),
         also_checked=[check.id for check in claim.checks if check.id not in named],
         evidence=evidence.search(claim, subject.path, subject.text, claims.sources),
-        gates=own_file,
+        gates=options.own,
         checks=checks,
     )
 

@@ -212,10 +212,13 @@ GPT2_MISTAKES: dict[str, Mistake] = {
     ),
     "gpt2-no-residual-dropout": Mistake(
         "dropout",
-        "the branches are not dropped",
-        module=_modeling(
-            ("self.resid_dropout = nn.Dropout(config.resid_pdrop)", "self.resid_dropout = nn.Dropout(0.0)")
-        ),
+        "what attention adds to the stream is not dropped",
+        module=_modeling((_RESIDUAL_DROPOUT, "attn_output = attn_output + 0")),
+    ),
+    "gpt2-no-mlp-dropout": Mistake(
+        "dropout",
+        "what the perceptron adds to the stream is not dropped",
+        module=_modeling((_MLP_DROPOUT, "hidden_states = self.c_proj(hidden_states)")),
     ),
     "gpt2-no-attention-dropout": Mistake(
         "dropout", "attention weights are not dropped", module=_modeling((_ATTENTION_DROPOUT, "dropout=0.0,"))

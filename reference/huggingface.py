@@ -51,7 +51,8 @@ def patched(file: str, edit: Callable[[str], str]) -> Sources:
         source = edit(stream.read())
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module  # dataclasses and decorators look their module up
-    exec(compile(source, f"{file}.py with a mistake", "exec"), vars(module))  # noqa: S102 - running it is the point
+    # transformers reads the path of its own files; the name of the original serves.
+    exec(compile(source, specification.origin, "exec"), vars(module))  # noqa: S102 - running it is the point
     if file.startswith("configuration"):
         return Sources(installed().modeling, module)
     return Sources(module, installed().configuration)

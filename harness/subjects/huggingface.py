@@ -19,6 +19,7 @@ from reference import huggingface as hf
 from reference.recipe import GPT1, GPT2, MICROGPT, Recipe
 
 Answer = dict[str, Any]
+DROPPING = ("drop", "h.0.attn.attn_dropout", "h.0.attn.resid_dropout", "h.0.mlp.dropout")
 PROBABILITY = 0.5  # of dropout, where its effect is asked for
 
 
@@ -163,18 +164,28 @@ class HuggingFace:
         return answer
 
     def _dropout(self, inputs: Inputs) -> Answer:
-        """How far the logits move when one probability alone is not zero: in training, and in evaluation mode."""
+        """How far the logits move when one probability alone is not zero: in training, and in evaluation mode.
+
+        First each of the configuration's, then each module's that drops something in the blocks.
+        """
         off = dict.fromkeys(("embd_pdrop", "resid_pdrop", "attn_pdrop"), 0.0)
         tokens = _positions(inputs)
-        answer: Answer = {"training": [], "evaluation": []}
+        answer: Answer = {"training": [], "modules": [], "evaluation": []}
         with torch.no_grad():
             without = self._model(inputs, **off)(tokens).logits
+
+            def moved(model: Any, *, training: bool) -> float:
+                torch.manual_seed(0)
+                return float((model.train(training)(tokens).logits - without).abs().max())
+
             for name in off:
                 model = self._model(inputs, **{**off, name: PROBABILITY})
-                for mode, training in (("training", True), ("evaluation", False)):
-                    torch.manual_seed(0)
-                    moved = (model.train(training)(tokens).logits - without).abs().max()
-                    answer[mode].append(float(moved))
+                answer["training"].append(moved(model, training=True))
+                answer["evaluation"].append(moved(model, training=False))
+            for path in DROPPING:
+                model = self._model(inputs, **off)
+                model.get_submodule(f"transformer.{path}").p = PROBABILITY
+                answer["modules"].append(moved(model, training=True))
         return answer
 
     # --- toward microgpt ----------------------------------------------------------------------------------------------
