@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.inputs import PROBES, cases, refuse_impossible
 from harness.givens import AdamGiven, DocumentsGiven, ModelGiven, VectorGiven
+from harness.inputs import PROBES, cases, refuse_impossible
 from harness.observables import OBSERVABLES
-from reference.recipe import MICROGPT
+from reference.recipe import GPT1, GPT2, MICROGPT
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_DRAWN = {"parameters", "hyperparameters"}
+NOT_DRAWN = ["parameters", "hyperparameters", "gpt2_config"]
 DRAWN = [name for name in OBSERVABLES if name not in NOT_DRAWN]
 ONE_DOCUMENT = [name for name, o in OBSERVABLES.items() if issubclass(o.given, ModelGiven)]
 DOCUMENTS = [name for name, o in OBSERVABLES.items() if issubclass(o.given, DocumentsGiven)]
-WITH_WEIGHTS = [*ONE_DOCUMENT, *DOCUMENTS, "optimizer_start"]
+WITH_WEIGHTS = [*ONE_DOCUMENT, *DOCUMENTS, "optimizer_start", "conv1d", "beyond_positions"]
+SIZED = {"default": MICROGPT, "stress": MICROGPT, "attention-only": MICROGPT, "gpt2": GPT2, "gpt1": GPT1}
 
 
 def draw(observable, seed=1, **what):
@@ -108,6 +109,7 @@ def test_a_case_is_the_same_alone_and_in_a_list():
         ("logits", "attention", ["cache", "mask"]),
         ("logits", "order", ["forward", "backward"]),
         ("gradients", "attention", ["cache", "mask"]),
+        ("logits", "feed", ["full", "cached"]),
         ("future_influence", "change", ["replaced", "removed"]),
         *((name, "norm", ["own", "plain"]) for name in (*ONE_DOCUMENT, *DOCUMENTS)),
     ],
@@ -168,14 +170,16 @@ def test_a_name_shows_what_is_given_and_the_seed():
 
 
 @pytest.mark.parametrize("observable", WITH_WEIGHTS)
-@pytest.mark.parametrize("probe", ["default", "stress"])
+@pytest.mark.parametrize("probe", SIZED)
 def test_weights_have_the_shapes_of_the_sizes_and_the_spread_of_the_probe(observable, probe):
     drawn = inputs(observable, probe=probe, n_layer=3, n_head=2)
-    sizes = drawn["sizes"]
+    sizes, weights = drawn["sizes"], drawn["weights"]
     assert (sizes["n_layer"], sizes["n_head"]) == (3, 2)
-    assert {name: shape(w) for name, w in drawn["weights"].items()} == MICROGPT.edited(sizes).parameter_shapes()
-    std = statistics.pstdev(x for w in drawn["weights"].values() for x in flat(w))
-    assert std == pytest.approx({"default": 0.08, "stress": 0.5}[probe], rel=0.05)
+    assert {name: shape(w) for name, w in weights.items()} == SIZED[probe].edited(sizes).parameter_shapes()
+    silent = {name for name, w in weights.items() if not any(flat(w))}
+    assert silent == {f"layer{i}.mlp_fc2" for i in range(3) if probe == "attention-only"}
+    std = statistics.pstdev(x for name, w in weights.items() if name not in silent for x in flat(w))
+    assert std == pytest.approx(0.08 if probe == "default" else 0.5, rel=0.05)
 
 
 def test_the_probe_for_stress_has_no_two_sizes_alike():
@@ -186,7 +190,7 @@ def test_the_probe_for_stress_has_no_two_sizes_alike():
 
 
 @pytest.mark.parametrize("observable", ONE_DOCUMENT)
-@pytest.mark.parametrize(("probe", "lengths"), [("default", [None, 1, 16]), ("stress", [None, 1, 7])])
+@pytest.mark.parametrize(("probe", "lengths"), [("default", [None, 1, 16]), ("stress", [None, 1, 7]), ("gpt2", [6])])
 def test_one_document_has_distinct_tokens_after_its_beginning(observable, probe, lengths):
     for length in lengths:
         drawn = inputs(observable, probe=probe, **({} if length is None else {"length": length}))
