@@ -189,7 +189,9 @@ def _evidence(check: Check, observable: Observable, comparison: Comparison) -> s
         return "exact"
     if check.relation == "equals":
         return "rounding" if check.bound.kind == "rounding" else "bound"
-    return "exact" if check.relation == "at_most" and check.right == 0 else "behaviour"
+    if check.relation == "at_most":
+        return "exact" if check.right == 0 else "bound"
+    return "behaviour"
 
 
 def _bound_words(check: Check, observable: Observable) -> str:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -133,6 +134,41 @@ def validate(paths: Paths = None) -> None:
     if not claims.claims:
         _stop(judge.NOTHING, "there are no claims. Start one with: python -m harness new ID")
     _print(f"{len(claims.claims)} claims, {checks} checks: valid")
+
+
+@app.command()
+def drift(
+    package: Annotated[str, typer.Option(help="the package that the code is looked for in, such as transformers")],
+    versions: Annotated[str, typer.Option(help="its releases to look into, joined by commas")],
+    paths: Paths = None,
+    wheels: Annotated[Path | None, typer.Option(help="folder of wheels, to take them from and keep them in")] = None,
+    bisect: Annotated[bool, typer.Option("--bisect", help="fetch more, to see where a pattern comes or goes")] = False,
+) -> None:
+    """Say in which releases of a package the code that claims lean on is found. Wheels are fetched, never installed.
+
+    Exit codes: 0 the claims declare it so; 2 usage, or a release that cannot be had; 4 they declare it otherwise;
+    5 no claim looks into the package.
+    """
+    claims = _load(paths)
+    from harness import drift as drifting  # noqa: PLC0415 - nothing else needs these
+    from harness.render import drift as drift_format  # noqa: PLC0415
+    from harness.wheels import WheelError, Wheels, parsed  # noqa: PLC0415
+
+    rows = drifting.rows_of(claims, package)
+    if not rows:
+        known = sorted({source.package for source in claims.sources.values() if source.package}) or ["none"]
+        _stop(
+            judge.NOTHING, f"no claim looks for code in {package!r}. Packages that are looked into: {', '.join(known)}"
+        )
+    try:
+        columns = parsed(versions)
+        with TemporaryDirectory() as temporary, _progress(quiet=False) as progress:
+            kept = Wheels(package, wheels or Path(temporary))
+            found = drifting.examine(rows, kept, columns, bisect=bisect, progress=progress)
+    except WheelError as error:
+        _stop(judge.USAGE, str(error))
+    drift_format.render(found, columns, Console(highlight=False))
+    raise typer.Exit(judge.EVIDENCE if found.disagreements else judge.OK)
 
 
 @app.command()

@@ -127,6 +127,39 @@ class TokensGiven(Given):
     documents: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
+class TextGiven(Given):
+    """A text file of made-up documents, with blank lines and blanks around some of them."""
+
+    documents: Annotated[int, Field(ge=8, le=1000)] = 20
+
+
+class ExpressionsGiven(Given):
+    """A random program of scalar operations."""
+
+    operations: Annotated[int, Field(ge=1, le=1000)] = 40
+
+
+class TrainingGiven(DocumentsGiven):
+    """A model, documents, and how far it is trained."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)] = 3
+    num_steps: Size | Many[Size] = Field(default=1000, description="how many the schedule of the learning rate has")
+
+
+class ScheduleGiven(SizesGiven):
+    """A schedule; all of its steps are taken."""
+
+    num_steps: Size | Many[Size] = 1000
+
+
+class SamplesGiven(SizesGiven):
+    """A model to draw from, and how."""
+
+    samples: Annotated[int, Field(ge=1, le=1000)] = 3
+    temperature: Scale | Many[Scale] = 0.5
+    norm: Literal["own", "plain"] = "own"
+
+
 class CopyGiven(Given):
     """A tiny decoder, trained on random tokens."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness import expressions
 from harness.givens import Given
 from harness.observables import OBSERVABLES
 from reference.recipe import GPT1, GPT2, MICROGPT
@@ -57,6 +58,8 @@ def cases(observable: str, given: Given, seed: int) -> list[Case]:
 def refuse_impossible(given: Given) -> None:
     """Raise ValueError, with the sizes in words, where a combination of what is given cannot be built."""
     for _, choice in _combinations(given):
+        if choice.get("steps", 0) > choice.get("num_steps", 1000):
+            raise ValueError(f"{choice['steps']} steps are more than the schedule's {choice['num_steps']}")
         if "n_head" not in choice:
             continue
         sizes = _sizes(choice)
@@ -204,6 +207,44 @@ def _tokens(choice: Choice, stream: Stream) -> dict[str, Any]:
     return {"documents": ["".join(stream.choices("zebraquilt", k=n)) for n in lengths]}
 
 
+def _text(choice: Choice, stream: Stream) -> dict[str, Any]:
+    """Documents that differ, some with blanks around them, and blank lines between."""
+    names = {"".join(stream.choices("zebraquilt", k=6)): None for _ in range(choice["documents"])}
+    lines = [stream.choice(("", " ", "\t")) + name + stream.choice(("", "  ", "\r")) for name in names]
+    blank = [stream.choice(("", "  ")) for _ in range(3)]
+    return {"text": "\n".join([*lines[:2], blank[0], *lines[2:], *blank[1:]]), "seed": stream.randrange(1 << 30)}
+
+
+def _training(choice: Choice, stream: Stream) -> dict[str, Any]:
+    return _documents(choice, stream) | {"steps": choice["steps"], "num_steps": choice["num_steps"]}
+
+
+def _schedule(choice: Choice, stream: Stream) -> dict[str, Any]:
+    return _model(choice, stream) | {"tokens": [0, 1, 0, 2], "num_steps": choice["num_steps"]}
+
+
+def _samples(choice: Choice, stream: Stream) -> dict[str, Any]:
+    more = {"samples": choice["samples"], "temperature": choice["temperature"], "seed": stream.randrange(1 << 30)}
+    return _model(choice, stream) | more
+
+
+def _scripts(choice: Choice, stream: Stream) -> dict[str, Any]:
+    """Three scripts of B certain tokens: BOS first, BOS on the way, no BOS at all."""
+    sizes = _sizes(choice)
+    block, bos = sizes["block_size"], sizes["vocab_size"] - 1
+    scripts = [[stream.randrange(bos) for _ in range(block)] for _ in range(3)]
+    scripts[0][0] = scripts[1][stream.randrange(1, block - 1)] = bos
+    return {"sizes": sizes, "scripts": scripts, "temperature": choice["temperature"]}
+
+
+def _activation(choice: Choice, stream: Stream) -> dict[str, Any]:
+    """Numbers up to 8 on both sides, with 0, and with those at which forms of GELU are furthest apart."""
+    inputs = _model(choice, stream)
+    x = [0.0, 8.0, -8.0, 2.699, -2.699, 1e-6, -1e-6]
+    x += [stream.uniform(-8, 8) for _ in range(4 * inputs["sizes"]["n_embd"] - len(x))]
+    return inputs | {"x": x, "layer": stream.randrange(inputs["sizes"]["n_layer"])}
+
+
 _DRAW: dict[str, Callable[[Choice, Stream], dict[str, Any]]] = {
     "tokens": _tokens,
     "rms_norm": _vector,
@@ -223,7 +264,23 @@ _DRAW: dict[str, Callable[[Choice, Stream], dict[str, Any]]] = {
     "optimizer_start": lambda choice, stream: _model(choice, stream) | {"tokens": [0, 1, 0, 2]},
     "parameters": lambda choice, _stream: {"sizes": _sizes(choice)},
     "hyperparameters": lambda _choice, _stream: {},
+    "imports": lambda _choice, _stream: {},
+    "interpreter": lambda _choice, _stream: {},
+    "documents": _text,
+    "expressions": lambda choice, stream: expressions.draw(stream, choice["operations"]),
+    "training": _training,
+    "learning_rate": _schedule,
+    "samples": _samples,
+    "generation": _scripts,
+    "repeatability": _one_document,
+    "activation": _activation,
+    "norm_calls": _one_document,
+    "stream_start": _one_document,
+    "head": lambda choice, stream: _model(choice, stream) | {"x": _normal(stream, _sizes(choice)["n_embd"])},
+    "shared_parameters": lambda choice, _stream: {"sizes": _sizes(choice)},
     "stages": _one_document,
+    "norm_distances": _one_document,
+    "position_gradients": _one_document,
     "influence_gradients": _one_document,
     "copy_loss": lambda choice, stream: {"steps": choice["steps"], "seed": stream.randrange(1 << 30)},
     "attention_probabilities": _one_document,

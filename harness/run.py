@@ -31,6 +31,7 @@ from reference.recipe import GPT1, GPT2, MICROGPT, Recipe
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ROOT / "microgpt" / "microgpt.py"
 FIGURES = ROOT / "microgpt" / "figures.json"
+_OWN_SETTINGS = ("learning_rate", "beta1", "beta2", "eps_adam")
 PACKAGES = ("torch", "transformers", "numpy", "sympy", "mpmath", "pydantic", "ast-grep-py")
 
 
@@ -142,9 +143,9 @@ class RunCast:
         return self._made[key]
 
     def _recipe(self, *, own: bool) -> Recipe:
-        """microgpt's recipe with the betas and eps that the subject itself says it uses."""
+        """microgpt's recipe with the rate, the betas and the eps that the subject itself says it uses."""
         answer = self._settings[own]().arrays
-        known = {name: answer[name] for name in ("beta1", "beta2", "eps_adam") if isinstance(answer.get(name), float)}
+        known = {name: answer[name] for name in _OWN_SETTINGS if isinstance(answer.get(name), float)}
         return MICROGPT.edited(known)
 
 

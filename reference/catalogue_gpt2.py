@@ -68,6 +68,7 @@ GPT2_MISTAKES: dict[str, Mistake] = {
             )
         ),
     ),
+    "gpt1-final-norm": Mistake("norm", "a norm before the head, as in GPT-2", {"final_norm": True}),
     "gpt1-pre-norm": Mistake("norm", "the norm comes before each sub-block, as in GPT-2", {"norm_order": "pre"}),
     "gpt2-positions-left-out": Mistake(
         "positions",
@@ -84,6 +85,11 @@ GPT2_MISTAKES: dict[str, Mistake] = {
         "positions",
         "position embeddings are not trained",
         module=_modeling((_ADDED, "hidden_states = inputs_embeds + position_embeds.detach()")),
+    ),
+    "gpt2-positions-all-used": Mistake(
+        "positions",
+        "every position's embedding has a share in each",
+        module=_modeling((_ADDED, f"{_ADDED} + 0.01 * self.wpe.weight.mean(0)")),
     ),
     "gpt2-positions-wrap": Mistake(
         "positions",

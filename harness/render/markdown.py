@@ -45,10 +45,8 @@ def _head(report: Report) -> str:
     ]
     for claim in report.claims:
         caught, tried = words.caught(claim)
-        verdict = words.VERDICTS[claim.verdict].lower()
-        lines.append(
-            f"| {claim.section or '–'} | [{claim.title}](#{claim.id}) | {verdict} | {claim.strongest} | {caught}/{tried} |"
-        )
+        title, verdict = f"[{claim.title}](#{claim.id})", words.VERDICTS[claim.verdict].lower()
+        lines.append(f"| {claim.section or '–'} | {title} | {verdict} | {claim.strongest} | {caught}/{tried} |")
     return "\n".join([*lines, ""])
 
 

@@ -26,9 +26,10 @@ from harness.subjects.driving import (
 
 
 def tokens(subject: Subject, inputs: Inputs) -> Answer:
-    """Token ids of each document, by a tokenizer made from all of them."""
+    """Token ids of each document, by a tokenizer made from all of them, and the text that they are decoded to."""
     tokenizer = subject.part("Tokenizer")(inputs["documents"])
     answer = {f"document {i}": tokenizer.encode(text) for i, text in enumerate(inputs["documents"])}
+    answer |= {f"text {i}": tokenizer.decode(answer[f"document {i}"]) for i in range(len(inputs["documents"]))}
     return answer | {"bos": tokenizer.bos, "vocab_size": tokenizer.vocab_size}
 
 

@@ -24,20 +24,22 @@ class Unsupported(Exception):  # noqa: N818 - it is an answer, not a failure
 
 
 class Subject:
-    """One fresh execution of the subject's code.
+    """One fresh execution of the subject's code, which `text` is the source of.
 
     `number` makes a number from outside, by name: a float or a traced one. `prepare` is called with the namespace
     once the code has run.
     """
 
-    def __init__(self, code: CodeType, number: Callable[[str, float], Any], prepare: Callable[[Inputs], None]) -> None:
+    def __init__(
+        self, code: CodeType, text: str, number: Callable[[str, float], Any], prepare: Callable[[Inputs], None]
+    ) -> None:
         module = ModuleType("subject")
         module.__file__ = code.co_filename
         sys.modules["subject"] = module  # dataclasses look their module up
         self.namespace: dict[str, Any] = vars(module)
         exec(code, self.namespace)  # noqa: S102 - running the subject is the point
         prepare(self.namespace)
-        self.number = number
+        self.number, self.text = number, text
 
     def part(self, name: str) -> Any:
         """What the subject calls `name`; Unsupported where it has no such thing."""

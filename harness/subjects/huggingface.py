@@ -14,6 +14,7 @@ import torch
 
 from harness.results import Observation
 from harness.subjects.base import Inputs, Pending
+from harness.subjects.norms import norm_distances
 from harness.subjects.numbers import plain, tensor
 from reference import huggingface as hf
 from reference.recipe import GPT1, GPT2, MICROGPT, Recipe
@@ -40,6 +41,8 @@ class HuggingFace:
             "logits": self._logits,
             "gradients": self._gradients,
             "stages": self._stages,
+            "norm_distances": lambda given: norm_distances(self._stages(given), self._recipe(given), given),
+            "position_gradients": self._position_gradients,
             "attention_probabilities": self._probabilities,
             "causal_mask": self._mask,
             "influence_gradients": self._influence_gradients,
@@ -96,6 +99,12 @@ class HuggingFace:
         found = torch.autograd.grad(losses_.sum(), list(parameters.values()), materialize_grads=True)
         theirs = dict(zip(parameters, found, strict=True))
         return {"loss": losses_} | hf.named(recipe, theirs, first=self.first)
+
+    def _position_gradients(self, inputs: Inputs) -> Answer:
+        """Largest gradient of the loss by each row of wpe: those of the T positions, and those beyond."""
+        rows = self._gradients({**inputs, "documents": [inputs["tokens"]]})["wpe"].abs().amax(-1)
+        length = len(inputs["tokens"]) - 1
+        return {"used": rows[:length], "unused": rows[length:]}
 
     def _influence_gradients(self, inputs: Inputs) -> Answer:
         """Largest |d logits[t] / d embedding s|, in two arrays: s later than t, and s up to t."""

@@ -67,6 +67,8 @@ class Papers:
             "attention_widths": self._attention_widths,
             "cache_lengths": self._cache_lengths,
             "dependencies": self._dependencies,
+            "activation": self._activation,
+            "head": self._head,
             "logits": self._logits,
             "adam": self._adam,
             "first_update": self._first_update,
@@ -86,6 +88,18 @@ class Papers:
     def _linear(self, numbers: Numbers, inputs: Inputs) -> Answer:
         w = [numbers.vector(f"w[{i}]", row) for i, row in enumerate(inputs["w"])]
         return {"y": papers.linear(numbers.vector("x", inputs["x"]), w)}
+
+    def _activation(self, numbers: Numbers, inputs: Inputs) -> Answer:
+        functions = numbers.functions
+        compute: dict[str, Callable[[Any], Any]] = {
+            "relu": papers.relu,
+            "gelu": lambda x: papers.gelu(x, functions),
+            "gelu tanh": lambda x: papers.gelu_tanh(x, functions),
+        }
+        return {"y": [compute[self.activation](x) for x in numbers.vector("x", inputs["x"])]}
+
+    def _head(self, numbers: Numbers, inputs: Inputs) -> Answer:
+        return {"logits": self._linear(numbers, inputs | {"w": inputs["weights"]["lm_head"]})["y"]}
 
     def _attention(self, numbers: Numbers, inputs: Inputs) -> Answer:
         """The output alone: a paper prints no derivative."""

@@ -3,6 +3,7 @@
 The recipe takes its sizes from the inputs and its hyperparameters from the subject that it is compared with.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 
 from harness.results import Observation
 from harness.subjects.base import Inputs, Pending
+from harness.subjects.norms import norm_distances
 from harness.subjects.numbers import plain, tensor
-from reference import adam, components, copying, gpt
+from reference import adam, components, copying, expressions, gpt, training
 from reference.recipe import Recipe
 
 Answer = dict[str, Any]
@@ -40,9 +42,19 @@ class TorchReference:
             "past_gradients": self._past_gradients,
             "adam": self._adam,
             "first_update": lambda given: {"update": self._adam(_from_zero(given))["parameters"][0]},
+            "documents": _documents,
+            "expressions": _expressions,
+            "training": self._training,
+            "learning_rate": self._learning_rate,
+            "samples": self._samples,
+            "generation": _generation,
+            "activation": lambda given: {"y": components.activation(tensor(given["x"]), self.recipe)},
+            "stream_start": self._stream_start,
+            "head": self._head,
             "parameters": self._parameters,
             "hyperparameters": self._hyperparameters,
             "stages": self._stages,
+            "norm_distances": lambda given: norm_distances(self._stages(given), self._sized(given), given),
             "influence_gradients": self._influence_gradients,
             "conv1d": self._conv1d,
             "copy_loss": self._copy_loss,
@@ -58,15 +70,46 @@ class TorchReference:
     def _decoder(self, inputs: Inputs) -> gpt.Decoder:
         recipe = self._sized(inputs)
         weights = {name: tensor(rows) for name, rows in inputs["weights"].items()}
-        # A recipe with a mistake may have other parameters: a tied head has one less.
-        known = {name: weights[name] for name in recipe.parameter_shapes() if name in weights}
+        # A recipe with a mistake may have other parameters: a tied head one less, an extra norm a unit gain and no shift.
+        known = {
+            name: weights[name]
+            if name in weights
+            else torch.full(shape, float(name.endswith("gain")), dtype=torch.float64)
+            for name, shape in recipe.parameter_shapes().items()
+        }
         return gpt.Decoder(recipe, known, self.attention)
 
     def _tokens(self, inputs: Inputs) -> Answer:
         characters = sorted(set("".join(inputs["documents"])))
         bos = len(characters)
         ids = [[bos, *map(characters.index, text), bos] for text in inputs["documents"]]
-        return {f"document {i}": row for i, row in enumerate(ids)} | {"bos": bos, "vocab_size": bos + 1}
+        texts = {f"text {i}": text for i, text in enumerate(inputs["documents"])}
+        return {f"document {i}": row for i, row in enumerate(ids)} | texts | {"bos": bos, "vocab_size": bos + 1}
+
+    def _training(self, inputs: Inputs) -> Answer:
+        recipe = self._sized(inputs).edited({"num_steps": inputs["num_steps"]})
+        documents = [torch.tensor(document) for document in inputs["documents"]]
+        losses, tables = training.train(recipe, self._decoder(inputs).parameters, documents, inputs["steps"])
+        return {"losses": losses} | tables
+
+    def _learning_rate(self, inputs: Inputs) -> Answer:
+        recipe = self.recipe.edited({"num_steps": inputs["num_steps"]})
+        return {"learning_rate": [adam.learning_rate_at(recipe, step) for step in range(recipe.num_steps)]}
+
+    def _samples(self, inputs: Inputs) -> Answer:
+        recipe, weights = self._sized(inputs), self._decoder(inputs).parameters
+        stream = random.Random(inputs["seed"])  # noqa: S311 - the very stream that the subject is given
+        temperature = inputs["temperature"]
+        return {"samples": [training.sample(recipe, weights, temperature, stream) for _ in range(inputs["samples"])]}
+
+    def _stream_start(self, inputs: Inputs) -> Answer:
+        stages = self._decoder(inputs).stages(torch.tensor(inputs["tokens"][:-1]))
+        added = [stage for name, stage in stages.items() if name.endswith(("attention_out", "mlp_out"))]
+        return {"start": stages["final"] - torch.stack(added).sum(dim=0)}
+
+    def _head(self, inputs: Inputs) -> Answer:
+        table = "wte" if self.recipe.tied_head else "lm_head"
+        return {"logits": components.linear(tensor(inputs["x"]), tensor(inputs["weights"][table]))}
 
     def _attention(self, inputs: Inputs) -> Answer:
         q, k, v = leaves = [tensor(inputs[name]).requires_grad_() for name in "qkv"]
@@ -156,6 +199,25 @@ class TorchReference:
             "block_size",
         )
         return {name: getattr(self.recipe, name) for name in names} | {"temperature": 0.5}
+
+
+def _documents(inputs: Inputs) -> Answer:
+    found = [line.strip() for line in inputs["text"].split("\n") if line.strip()]
+    return {"documents": sorted(found), "shuffled": True}
+
+
+def _expressions(inputs: Inputs) -> Answer:
+    values, gradients = expressions.evaluate(inputs["leaves"], inputs["program"], inputs["cotangent"])
+    return {"values": values, "gradients": gradients}
+
+
+def _generation(inputs: Inputs) -> Answer:
+    """Each token that was drawn is fed at the next position, until BOS, which is not part of the sample, or B tokens."""
+    bos = inputs["sizes"]["vocab_size"] - 1
+    drawn = [script[: script.index(bos)] if bos in script else script for script in inputs["scripts"]]
+    fed = [[bos, *tokens][: len(script)] for tokens, script in zip(drawn, inputs["scripts"], strict=True)]
+    positions = [list(range(len(tokens))) for tokens in fed]
+    return {"tokens fed": fed, "positions fed": positions, "keys held": positions, "samples": drawn}
 
 
 def _from_zero(inputs: Inputs) -> Inputs:

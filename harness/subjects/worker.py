@@ -44,14 +44,20 @@ def _sibling(name: str) -> ModuleType:
 
 driving = _sibling("driving")
 asking = _sibling("asking")
+witnessing = _sibling("witnessing")
 tracing = _sibling("tracing")
+
+OBSERVABLES: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
+    **asking.OBSERVABLES,
+    **witnessing.OBSERVABLES,
+}
 
 
 class Worker:
     """The subjects loaded so far, by name, and how a request is answered."""
 
     def __init__(self) -> None:
-        self.loaded: dict[str, CodeType] = {}
+        self.loaded: dict[str, tuple[CodeType, str]] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """One answer for one request; whatever the subject raises is part of the answer."""
@@ -64,24 +70,24 @@ class Worker:
 
     def _load(self, request: dict[str, Any]) -> dict[str, Any]:
         code = compile(request["source"], request["path"], "exec", dont_inherit=True)
-        driving.Subject(code, lambda _name, number: number, lambda _namespace: None)
-        self.loaded[request["name"]] = code
+        driving.Subject(code, request["source"], lambda _name, number: number, lambda _namespace: None)
+        self.loaded[request["name"]] = code, request["source"]
         return {"loaded": request["name"]}
 
     def _observe(self, request: dict[str, Any]) -> dict[str, Any]:
-        code = self.loaded[request["subject"]]
-        ask: Callable[[Any, dict[str, Any]], dict[str, Any]] = asking.OBSERVABLES[request["observable"]]
+        code, text = self.loaded[request["subject"]]
+        ask = OBSERVABLES[request["observable"]]
         if request["arithmetic"] == "float64":
-            subject = driving.Subject(code, lambda _name, number: number, lambda _namespace: None)
+            subject = driving.Subject(code, text, lambda _name, number: number, lambda _namespace: None)
             return {"arrays": _portable(ask(subject, request["inputs"]))}
         tape = tracing.Tape()
-        subject = driving.Subject(code, tape.input, lambda namespace: tracing.bring_in(namespace, tape))
+        subject = driving.Subject(code, text, tape.input, lambda namespace: tracing.bring_in(namespace, tape))
         outputs = {name: _rows(array, tape) for name, array in ask(subject, request["inputs"]).items()}
         escapes = sorted(set(tape.escapes))
         return {"trace": {"rows": _portable(tape.rows), "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
 
     def _describe(self, error: BaseException, path: str) -> dict[str, Any]:
-        files = {path, *(code.co_filename for code in self.loaded.values())}
+        files = {path, *(code.co_filename for code, _ in self.loaded.values())}
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
         if isinstance(error, SyntaxError):
             where = f"{error.filename}:{error.lineno}"
@@ -148,7 +154,7 @@ def main() -> None:
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.close(0)
     os.open(os.devnull, os.O_RDONLY)
-    answers.write(json.dumps({"protocol": PROTOCOL, "observables": sorted(asking.OBSERVABLES)}) + "\n")
+    answers.write(json.dumps({"protocol": PROTOCOL, "observables": sorted(OBSERVABLES)}) + "\n")
     answers.flush()
     sys.setrecursionlimit(1_000_000)
     threading.stack_size(STACK_BYTES)
