@@ -25,14 +25,28 @@ MAX_MODULE, MAX_FUNCTION = 420, 60
 LAYERS = (
     ("claims", "results", "givens", "positioned"),
     ("observables",),
-    ("subjects", "compare", "derived", "proof", "trace", "syntax", "packages", "evidence", "inputs"),
+    (
+        "subjects",
+        "compare",
+        "derived",
+        "proof",
+        "trace",
+        "syntax",
+        "packages",
+        "wheels",
+        "evidence",
+        "expressions",
+        "inputs",
+    ),
     ("checking", "relating", "rejecting", "judge", "loading"),
-    ("run", "render", "describe"),
+    ("run", "drift", "render", "describe"),
     ("cli",),
     ("__main__",),
 )
 LAYER = {f"harness.{name}": height for height, names in enumerate(LAYERS) for name in names}
-IN_THE_SUBJECTS_PROCESS = [f"harness.subjects.{name}" for name in ("worker", "driving", "asking", "tracing")]
+IN_THE_SUBJECTS_PROCESS = [
+    f"harness.subjects.{name}" for name in ("worker", "driving", "asking", "witnessing", "tracing")
+]
 WITHOUT_PACKAGES = [
     *IN_THE_SUBJECTS_PROCESS,
     "microgpt.microgpt",
