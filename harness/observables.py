@@ -114,7 +114,7 @@ OBSERVABLES: dict[str, Observable] = {
         "what sampling feeds to the model, and what it returns, where a script of certain tokens stands for the model: "
         "one that stops at once, one that stops on the way, one that never does",
         SamplesGiven,
-        {name: "one list for each script" for name in ("tokens fed", "positions fed", "keys held", "samples")},
+        dict.fromkeys(("tokens fed", "positions fed", "keys held", "samples"), "one list for each script"),
         references=("torch",),
         plain=True,
     ),

@@ -212,7 +212,7 @@ def _expressions(inputs: Inputs) -> Answer:
 
 
 def _generation(inputs: Inputs) -> Answer:
-    """Each token that was drawn is fed at the next position, until BOS, which is not part of the sample, or B tokens."""
+    """Each token that is drawn is fed at the next position, until B tokens are there, or BOS, which is left out."""
     bos = inputs["sizes"]["vocab_size"] - 1
     drawn = [script[: script.index(bos)] if bos in script else script for script in inputs["scripts"]]
     fed = [[bos, *tokens][: len(script)] for tokens, script in zip(drawn, inputs["scripts"], strict=True)]

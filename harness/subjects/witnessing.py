@@ -200,7 +200,7 @@ def watched_linear(model: Model, look: Callable[[str, list[Any]], Any]) -> Itera
 
 
 def activation(subject: Subject, inputs: Inputs) -> Answer:
-    """What one layer's perceptron makes of given numbers (4C), put in the place of mlp_fc1's and read before mlp_fc2."""
+    """What one layer's perceptron makes of given numbers (4C), handed over as mlp_fc1's, read before mlp_fc2."""
     model, handed = Model(subject, inputs), subject.vector("x", inputs["x"])
     layer = f"layer{inputs['layer']}."
     seen: list[Any] = []
