@@ -229,7 +229,7 @@ def _selected(claims: list[LoadedClaim], only: frozenset[str]) -> list[tuple[Loa
 
 
 def _is_about(item: LoadedClaim, options: Options) -> bool:
-    """Whether a claim is about what is observed: with another file in microgpt's place, only those about microgpt are."""
+    """Whether a claim is about what is observed: with a file in microgpt's place, only those about microgpt are."""
     return options.own or item.claim.about == "microgpt"
 
 

@@ -34,6 +34,11 @@ _UNMASKED = (
     "attention_interface: Callable = lambda _, q, k, v, *__, **___: "
     "(((w := torch.softmax(q @ k.transpose(-1, -2) * q.size(-1) ** -0.5, -1)) @ v).transpose(1, 2), w)"
 )
+_AFTER_THE_MASK = """cache=cache,
+            position_ids=position_ids,
+        )
+
+        if encoder"""
 _OWN_MASK = (
     "causal_mask = (lambda size: lambda **_: torch.full((1, 1, size, size), -1e300, dtype=inputs_embeds.dtype).triu(1))"
     "(inputs_embeds.shape[1])("
@@ -106,10 +111,7 @@ GPT2_MISTAKES: dict[str, Mistake] = {
         "attention",
         "eager attention masks nothing",
         module=_modeling(
-            (
-                f"cache=cache,\n            position_ids=position_ids,\n        )\n\n        if encoder",
-                f"cache=cache,\n            position_ids=position_ids,\n        )\n        causal_mask = None\n\n        if encoder",
-            ),
+            (_AFTER_THE_MASK, _AFTER_THE_MASK.replace(")\n", ")\n        causal_mask = None\n", 1)),
             ("attention_interface: Callable = eager_attention_forward", _UNMASKED),
         ),
     ),

@@ -70,7 +70,7 @@ class TorchReference:
     def _decoder(self, inputs: Inputs) -> gpt.Decoder:
         recipe = self._sized(inputs)
         weights = {name: tensor(rows) for name, rows in inputs["weights"].items()}
-        # A recipe with a mistake may have other parameters: a tied head one less, an extra norm a unit gain and no shift.
+        # A recipe with a mistake may have other parameters: a tied head one less, an extra norm a gain of one, no shift.
         known = {
             name: weights[name]
             if name in weights
