@@ -65,7 +65,7 @@ def test_a_module_with_parameters_beyond_the_table_is_refused():
     recipe = GPT2.edited(SIZES)
     model = hf.gpt2(hf.installed(), SIZES)
     model.transformer.extra = torch.nn.Linear(2, 2).double()
-    with pytest.raises(ValueError, match="extra.weight is not in the table"):
+    with pytest.raises(ValueError, match=r"extra\.weight is not in the table"):
         hf.load(model, recipe, weights(recipe))
 
 
