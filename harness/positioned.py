@@ -5,6 +5,7 @@ number that YAML takes for text (1e-4), tags, anchors and aliases, several docum
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path_ = tuple[str | int, ...]
 Place = tuple[int, int]
 
-_NEARLY_A_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)[eE][-+]?\d+")
+_NEARLY_A_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)[eE][-+]?\d+|[-+]\.\d+")
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
-_CONSTRUCT = {kind: getattr(_CONSTRUCTOR, f"construct_yaml_{kind}") for kind in ("int", "float", "bool", "null")}
+_CONSTRUCT = {kind: getattr(_CONSTRUCTOR, f"construct_yaml_{kind}") for kind in ("bool", "null")}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
@@ -100,11 +101,20 @@ def parse(text: str, name: str) -> Document:
                 depth -= 1
             if depth > MAX_DEPTH:
                 raise Problems([_at(event, name, f"is nested more than {MAX_DEPTH} levels deep. Flatten it.")])
+            if getattr(event, "tag", None):
+                tag = str(getattr(event, "tag", "")).removeprefix("tag:yaml.org,2002:")
+                fix = "Write plain text, numbers, lists and mappings."
+                raise Problems([_at(event, name, f"the tag {tag!r} is not read. {fix}")])
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise Problems([_at(event, name, "anchors and aliases are not read. Write the value out.")])
         node = yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         raise Problems([_syntax_problem(error, name)]) from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position] if isinstance(error.position, int) else ""
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"the character {error.character!r:.12} is not text. Remove it."
+        raise Problems([Problem(name, line, column, message)]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"is not YAML: {str(error).splitlines()[0]}. Remove what is not text."
         raise Problems([Problem(name, 1, 1, message)]) from error
@@ -128,9 +138,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
     problem = (error.problem or error.context or "is not YAML").strip()
     if "mapping values are not allowed" in problem:
         fix = "A value that holds ': ' is quoted, or stands below '>-'."
-    elif "expected a single document" in problem:
-        fix = "Put each claim into a file of its own."
-    elif "could not determine a constructor" in problem or "tag" in problem:
+    elif "expected a single document" in f"{error.context} {problem}":
+        problem, fix = "a second document begins", "Put each claim into a file of its own."
+    elif "tag" in problem:
         fix = "Remove the tag."
     else:
         fix = "Check quotes, brackets and indentation here."
@@ -176,18 +186,40 @@ def _mapping(node: Any, path: Path_, places: dict[Path_, Place], problems: list[
 
 
 def _scalar(node: Any, problems: list[Problem], name: str) -> Any:
-    text = node.value
-    if node.tag.endswith(":str"):
-        if node.style is None and _NEARLY_A_NUMBER.fullmatch(text):
-            mantissa, exponent = re.split("[eE]", text)
-            mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
-            right = f"{mantissa}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
-            problems.append(_at(node, name, f"YAML reads {text!r} as text, not as a number. Write {right}"))
+    text, kind = node.value, node.tag.rsplit(":", 1)[-1]
+    if node.style:  # quoted, or a block: text, whatever it looks like
         return text
-    if node.tag.endswith(":bool") and text.lower() not in ("true", "false"):
+    if kind in ("int", "float"):
+        return _number(node, problems, name)
+    if kind == "bool" and text.lower() not in ("true", "false"):
         problems.append(_at(node, name, f"YAML reads {text!r} as a truth value. Write true or false, or quote it."))
+    elif kind == "str" and _NEARLY_A_NUMBER.fullmatch(text):
+        right = _yaml_number(text)
+        problems.append(_at(node, name, f"YAML reads {text!r} as text, not as a number. Write {right}"))
+    return text if kind == "str" else _CONSTRUCT[kind](node)
+
+
+def _number(node: Any, problems: list[Problem], name: str) -> Any:
+    """A number that reads in decimal what it says; octal, hexadecimal, base 60 and what overflows are refused."""
+    text = node.value
     try:
-        return _CONSTRUCT[node.tag.rsplit(":", 1)[-1]](node)
-    except (ValueError, OverflowError) as error:
-        problems.append(_at(node, name, f"{text!r} is not a number: {error}. Write it in decimal digits."))
-        return None
+        value = float(text) if "." in text or "e" in text.lower() else int(text)
+    except ValueError:
+        value = None
+    if value is None or re.match(r"[-+]?0\d", text) or not math.isfinite(value):
+        problems.append(
+            _at(node, name, f"{text!r} is not a plain decimal number. Write it in decimal digits, or quote it.")
+        )
+        return 0
+    return value
+
+
+def _yaml_number(text: str) -> str:
+    """The same number as YAML reads one: digits on both sides of the point, and a sign in the exponent."""
+    mantissa, _, exponent = text.replace("_", "").lower().partition("e")
+    sign = mantissa[0] if mantissa[0] in "+-" else ""
+    whole, _, part = mantissa.lstrip("+-").partition(".")
+    number = f"{sign}{whole or '0'}.{part or '0'}"
+    if not exponent:
+        return number
+    return f"{number}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"

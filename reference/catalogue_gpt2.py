@@ -115,6 +115,9 @@ GPT2_MISTAKES: dict[str, Mistake] = {
             ("attention_interface: Callable = eager_attention_forward", _UNMASKED),
         ),
     ),
+    "gpt2-mask-not-built": Mistake(
+        "attention", "no mask is built", module=_modeling((_MASK, "causal_mask = (lambda **_: None)("))
+    ),
     "gpt2-mask-of-its-own": Mistake(
         "attention", "a mask is built where the kernel needs none", module=_modeling((_MASK, _OWN_MASK))
     ),
