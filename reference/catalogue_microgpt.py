@@ -7,6 +7,7 @@ _SCALE = "scale = (mean_square + 1e-5) ** -0.5"
 _APPEND_KEYS = 'keys[layer].append(linear(x, state_dict[f"layer{layer}.attn_wk"]))'
 _APPEND_VALUES = 'values[layer].append(linear(x, state_dict[f"layer{layer}.attn_wv"]))'
 _HEAD = "heads += attend(q[part], [k[part] for k in keys[layer]], [v[part] for v in values[layer]])"
+_HEAD_LINEAR = 'return linear(x, state_dict["lm_head"])'
 _SCORES = "scores = [sum(qi * ki for qi, ki in zip(q, k, strict=True)) / len(q) ** 0.5 for k in keys]"
 _M_HAT = "m_hat = m[i] / (1 - beta1 ** (step + 1))"
 _V_HAT = "v_hat = v[i] / (1 - beta2 ** (step + 1))"
@@ -83,13 +84,26 @@ MICROGPT_MISTAKES: dict[str, Mistake] = {
             '"lm_head": matrix(config.vocab_size, width),\n        "norm_gain": matrix(1, width),\n    }',
         ),
     ),
-    "embedding-norm-missing": Mistake("norm", "the sum of the embeddings is not normalised", {"embedding_norm": False}),
+    "embedding-norm-missing": Mistake(
+        "norm",
+        "the sum of the embeddings is not normalised",
+        {"embedding_norm": False},
+        Patch("    x = rmsnorm(x)\n    for layer in", "    for layer in"),
+    ),
     "final-norm-extra": Mistake(
-        "norm", "a norm before the head, as in GPT-2", {"final_norm": True}, seen="awslabs/keys_values#139"
+        "norm",
+        "a norm before the head, as in GPT-2",
+        {"final_norm": True},
+        Patch(_HEAD_LINEAR, _HEAD_LINEAR.replace("linear(x,", "linear(rmsnorm(x),")),
+        seen="awslabs/keys_values#139",
     ),
     # --- head and perceptron ------------------------------------------------------------------------------------------
     "head-tied": Mistake(
-        "head", "the head is the token embedding", {"tied_head": True}, seen="pegainfer-project/pegainfer#544"
+        "head",
+        "the head is the token embedding",
+        {"tied_head": True},
+        Patch(_HEAD_LINEAR, _HEAD_LINEAR.replace("lm_head", "wte")),
+        seen="pegainfer-project/pegainfer#544",
     ),
     "activation-gelu": Mistake(
         "activation", "GELU in place of ReLU", {"activation": "gelu tanh"}, seen="OpenNMT/CTranslate2#1658"

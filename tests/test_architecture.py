@@ -53,6 +53,8 @@ WITHOUT_PACKAGES = [
     "reference.mistake",
     "reference.mistakes",
     "reference.catalogue_microgpt",
+    "reference.catalogue_autograd",
+    "reference.catalogue_program",
     "reference.catalogue_gpt2",
     "reference.recipe",
 ]
