@@ -38,7 +38,7 @@ def places(text: str, patterns: Iterable[str], inside: str | None = None) -> lis
     found: dict[tuple[int, int], Place] = {}
     for node in (node for scope in scopes for pattern in patterns for node in _matches(scope, pattern)):
         start = node.range().start
-        found.setdefault((start.line, start.column), Place(start.line + 1, start.column, _on_one_line(node.text())))
+        found.setdefault((start.line, start.column), Place(start.line + 1, start.column, _shown(node)))
     return sorted(found.values())
 
 
@@ -93,8 +93,11 @@ def _owner(node: Any) -> Any:
     return next((outer.range() for outer in node.ancestors() if outer.kind() in _DEFINITIONS), None)
 
 
-def _on_one_line(text: str) -> str:
-    line = " ".join(text.split())
+def _shown(node: Any) -> str:
+    """The code on one line, cut where it is long; of what has a body, the line that heads it."""
+    body, text = node.field("body"), node.text()
+    head = text[: body.range().start.index - node.range().start.index] if body else text
+    line = " ".join(head.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 4] + " ..."
 
 

@@ -32,7 +32,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
         if verbose:
             _print_checks(claim, console)
         _print_reasons(claim, console)
-    _print_evidence(report, console)
+    _print_evidence(report, console, verbose=verbose)
     console.print()
     console.print(Text(summary(report), style="bold"))
 
@@ -146,10 +146,13 @@ def _failure(claim: ClaimResult, check: CheckResult) -> RenderableType:
     return slots
 
 
-def _print_evidence(report: Report, console: Console) -> None:
+def _print_evidence(report: Report, console: Console, *, verbose: bool) -> None:
+    """What is no longer where the claim's words have it; all of it where that is asked for."""
+    styles = {"gone": "yellow", "ambiguous": "yellow", "historical": "cyan"}
     for claim in report.claims:
         for item in claim.evidence:
-            if item.state in ("gone", "ambiguous"):
+            if item.state in styles or verbose:
                 console.print()
-                text = f"{claim.id}: {item.message} ({item.where})"
-                console.print(Text.assemble((f"evidence {item.state}  ", "yellow"), text))
+                text = ": ".join(filter(None, (claim.id, item.where, item.shown)))
+                text += f" ({item.message})" if item.message else ""
+                console.print(Text.assemble((f"evidence {item.state}  ", styles.get(item.state, "dim")), text))
