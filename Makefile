@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint format figures clean
+# The releases of transformers that the suite is run against by `make test-matrix`, each in an environment of its own.
+RELEASES := 4.57.6 5.24.0
+
+.PHONY: verify test test-matrix lint format figures clean
 
 verify: $(READY)
 	$(BIN)/python -m harness run claims/
@@ -16,6 +19,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test-matrix: $(RELEASES:%=.venv-transformers-%/.tested)
+
+.venv-transformers-%/.tested: pyproject.toml constraints.txt FORCE
+	$(PYTHON) -m venv .venv-transformers-$*
+	grep -viE '^(transformers|huggingface.hub|tokenizers)==' constraints.txt > .venv-transformers-$*/constraints.txt
+	.venv-transformers-$*/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .venv-transformers-$*/constraints.txt transformers==$* --editable '.[dev]'
+	.venv-transformers-$*/bin/python -m pytest
+	.venv-transformers-$*/bin/python -m harness run claims/ --out .venv-transformers-$*/reports
+	@touch $@
+
+FORCE:
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -33,4 +49,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-transformers-* build *.egg-info .pytest_cache .mypy_cache .ruff_cache
