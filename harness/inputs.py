@@ -238,9 +238,9 @@ def _scripts(choice: Choice, stream: Stream) -> dict[str, Any]:
 
 
 def _activation(choice: Choice, stream: Stream) -> dict[str, Any]:
-    """Numbers up to 8 on both sides, with 0, and with those at which forms of GELU are furthest apart."""
+    """Numbers up to 8 on both sides, with 0, and with those at which GELU is furthest from ReLU, and from its own tanh form."""
     inputs = _model(choice, stream)
-    x = [0.0, 8.0, -8.0, 2.699, -2.699, 1e-6, -1e-6]
+    x = [0.0, 8.0, -8.0, 0.75, -0.75, 2.699, -2.699, 1e-6, -1e-6]
     x += [stream.uniform(-8, 8) for _ in range(4 * inputs["sizes"]["n_embd"] - len(x))]
     return inputs | {"x": x, "layer": stream.randrange(inputs["sizes"]["n_layer"])}
 
