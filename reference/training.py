@@ -16,20 +16,21 @@ from reference.recipe import Recipe
 
 
 def train(
-    recipe: Recipe, parameters: Mapping[str, Tensor], documents: Sequence[Tensor], steps: int
+    recipe: Recipe, parameters: Mapping[str, Tensor], documents: Sequence[Tensor], steps: int, attention: str = "mask"
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The losses of the first k steps, [k], and the parameters after the last, of their shapes; float64.
 
     Step s takes document s mod N (tokens, int64) and the rate of step s of the recipe's num_steps. The forward pass is
-    `Decoder`'s, the gradients autograd's, the update `adam.trajectory`'s (`torch.optim.Adam` where it has the recipe's
-    fields). Raises ValueError for more steps than the schedule has, and as `Decoder` does.
+    `Decoder`'s, which `attention` is handed to, the gradients autograd's, the update `adam.trajectory`'s
+    (`torch.optim.Adam` where it has the recipe's fields). Raises ValueError for more steps than the schedule has, and
+    as `Decoder` does.
     """
     now = {name: parameters[name] for name in recipe.parameter_shapes()}
     sizes = [tensor.numel() for tensor in now.values()]
     m = v = torch.zeros(sum(sizes), dtype=torch.float64)
     losses = []
     for step in range(steps):
-        decoder, document = Decoder(recipe, now), documents[step % len(documents)]
+        decoder, document = Decoder(recipe, now, attention), documents[step % len(documents)]
         losses.append(decoder.loss(document).detach())
         found = gradients(decoder, document)
         theta, gradient = (torch.cat([table[name].flatten() for name in now]).detach() for table in (now, found))

@@ -89,7 +89,8 @@ class TorchReference:
     def _training(self, inputs: Inputs) -> Answer:
         recipe = self._sized(inputs).edited({"num_steps": inputs["num_steps"]})
         documents = [torch.tensor(document) for document in inputs["documents"]]
-        losses, tables = training.train(recipe, self._decoder(inputs).parameters, documents, inputs["steps"])
+        weights = self._decoder(inputs).parameters
+        losses, tables = training.train(recipe, weights, documents, inputs["steps"], self.attention)
         return {"losses": losses} | tables
 
     def _learning_rate(self, inputs: Inputs) -> Answer:
