@@ -196,6 +196,10 @@ def _adam(choice: Choice, stream: Stream) -> dict[str, Any]:
     return inputs
 
 
+def _head(choice: Choice, stream: Stream) -> dict[str, Any]:
+    return _model(choice | {"norm": "plain"}, stream) | {"x": _normal(stream, _sizes(choice)["n_embd"])}
+
+
 def _dependencies(choice: Choice, stream: Stream) -> dict[str, Any]:
     if choice["output"] == "rms_norm":
         return {"x": _normal(stream, choice["width"]), "output": choice["output"]}
@@ -238,8 +242,8 @@ def _scripts(choice: Choice, stream: Stream) -> dict[str, Any]:
 
 
 def _activation(choice: Choice, stream: Stream) -> dict[str, Any]:
-    """Numbers up to 8 on both sides, with 0, and with those at which GELU is furthest from ReLU, and from its own tanh form."""
-    inputs = _model(choice, stream)
+    """Numbers up to 8 on both sides; with 0, and where GELU is furthest from ReLU and from its own tanh form."""
+    inputs = _model(choice | {"norm": "plain"}, stream)
     x = [0.0, 8.0, -8.0, 0.75, -0.75, 2.699, -2.699, 1e-6, -1e-6]
     x += [stream.uniform(-8, 8) for _ in range(4 * inputs["sizes"]["n_embd"] - len(x))]
     return inputs | {"x": x, "layer": stream.randrange(inputs["sizes"]["n_layer"])}
@@ -276,7 +280,7 @@ _DRAW: dict[str, Callable[[Choice, Stream], dict[str, Any]]] = {
     "activation": _activation,
     "norm_calls": _one_document,
     "stream_start": _one_document,
-    "head": lambda choice, stream: _model(choice, stream) | {"x": _normal(stream, _sizes(choice)["n_embd"])},
+    "head": _head,
     "shared_parameters": lambda choice, _stream: {"sizes": _sizes(choice)},
     "stages": _one_document,
     "norm_distances": _one_document,

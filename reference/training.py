@@ -37,7 +37,7 @@ def train(
         rate = adam.learning_rate_at(recipe, step)
         after = adam.trajectory(recipe, theta, gradient[None], [rate], m, v, step)
         m, v = after["m"][0], after["v"][0]
-        pieces = after["parameters"][0].split(sizes)
+        pieces = torch.split(after["parameters"][0], sizes)
         now = {name: piece.view(now[name].shape) for name, piece in zip(now, pieces, strict=True)}
     return torch.stack(losses), now
 

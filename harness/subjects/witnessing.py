@@ -170,7 +170,7 @@ def repeatability(subject: Subject, inputs: Inputs) -> Answer:
     model, document = Model(subject, inputs), inputs["tokens"]
 
     def forward() -> Any:
-        keys, values = model.empty_cache()
+        keys, values = primed_cache(model)
         return [data(model.gpt(token, at, keys, values)) for at, token in enumerate(document[:-1])]
 
     random.seed(0)
@@ -180,6 +180,13 @@ def repeatability(subject: Subject, inputs: Inputs) -> Answer:
 
 
 # --- on the way through the model -------------------------------------------------------------------------------------
+
+
+def primed_cache(model: Model) -> tuple[list[Any], list[Any]]:
+    """Keys and values of one earlier position, all of them 0: attention that leaves itself out has something to see."""
+    value, width = model.subject.part("Value"), model.config.n_embd
+    keys, values = ([[[value(0.0) for _ in range(width)]] for _ in range(model.layers)] for _ in ("keys", "values"))
+    return keys, values
 
 
 @contextmanager
@@ -211,7 +218,7 @@ def activation(subject: Subject, inputs: Inputs) -> Answer:
         return (list(handed),) if name == f"{layer}mlp_fc1" else None
 
     with watched_linear(model, look):
-        model.gpt(0, 0, *model.empty_cache())
+        model.gpt(0, 1, *primed_cache(model))
     if not seen:
         raise Unsupported("the subject's perceptron does not pass its activations to `linear` with mlp_fc2")
     return {"y": data(seen[0])}
@@ -235,7 +242,7 @@ def norm_calls(subject: Subject, inputs: Inputs) -> Answer:
         since = 0
 
     with subject.replaced("rmsnorm", counting), watched_linear(model, look):
-        model.gpt(0, 0, *model.empty_cache())
+        model.gpt(0, 1, *primed_cache(model))
     wanted = [f"layer{layer}.{name}" for layer in range(model.layers) for name in ("attn_wq", "mlp_fc1")]
     if missing := [name for name in wanted if name not in counts]:
         raise Unsupported(f"the subject calls no `linear` with {', '.join(missing)}")
@@ -265,7 +272,7 @@ def stream_start(subject: Subject, inputs: Inputs) -> Answer:
             return (result,)
         return None
 
-    keys, values = model.empty_cache()
+    keys, values = primed_cache(model)
     with watched_linear(model, look):
         for position, token in enumerate(document[:-1]):
             added.clear()
@@ -282,7 +289,7 @@ def head(subject: Subject, inputs: Inputs) -> Answer:
         return handed if name in ("lm_head", "wte") else None
 
     with watched_linear(model, look):
-        return {"logits": data(model.gpt(0, 0, *model.empty_cache()))}
+        return {"logits": data(model.gpt(0, 1, *primed_cache(model)))}
 
 
 OBSERVABLES: dict[str, Callable[[Subject, Inputs], Answer]] = {
