@@ -63,6 +63,7 @@ class Claims:
 def load(paths: Iterable[Path]) -> Claims:
     """Read claim files, and folders of them with their sources.yaml. Problems with all that is wrong in them."""
     problems: list[Problem] = []
+    paths = list(paths)
     files = _claim_files(paths, problems)
     sources = _sources(files, problems)
     loaded = []
@@ -72,7 +73,8 @@ def load(paths: Iterable[Path]) -> Claims:
         except Problems as found:
             problems += found.problems
     problems += _repeated(loaded)
-    if problems:
+    # A claim that does not load may be the one that cites a source.
+    if problems or (problems := list(_unused(paths, loaded))):
         raise Problems(problems)
     return Claims(sorted(loaded, key=lambda item: item.order), sources)
 
@@ -128,6 +130,20 @@ def _repeated(loaded: list[LoadedClaim]) -> Iterator[Problem]:
             if str(key) in first:
                 yield Problem(item.file, 1, 1, f"{name} is taken by {first[str(key)]}. Choose another.")
             first.setdefault(str(key), item.file)
+
+
+def _unused(paths: list[Path], loaded: list[LoadedClaim]) -> Iterator[Problem]:
+    """Entries of a bibliography that no claim cites, where all the claims that could are loaded."""
+    cited = {item.source for each in loaded for item in each.claim.evidence}
+    cited |= {clause.cites for each in loaded for clause in each.claim.words if clause.cites}
+    for file in (path / SOURCES_FILE for path in paths if path.is_dir()):
+        # Without a claim beside it or one folder down, nothing has read it.
+        if file.is_file() and any(file.parent in Path(each.file).parents[:2] for each in loaded):
+            document = positioned.read(file)
+            for name in document.data:
+                if name not in cited:
+                    message = f"no claim cites the source {name!r}. Remove it, or cite it as a claim's evidence."
+                    yield document.problem((name,), message)
 
 
 Finding = tuple[Path_, str]

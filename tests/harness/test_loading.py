@@ -41,6 +41,7 @@ evidence:
     inside: g
   - source: zhang-2019
     locator: eq. 4
+  - {source: kingma-2014, locator: x}
 checks:
   - id: one
     observe: rms_norm
@@ -144,6 +145,20 @@ def test_a_folder_is_read_with_those_inside_it_and_no_file_twice(tmp_path):
     (inner / "notes.txt").write_text("id: [", encoding="utf-8")
     (inner / "0.yaml").rename(inner / "0.yml")
     assert [item.claim.id for item in load([tmp_path, tmp_path / "0.yaml"]).claims] == ["a", "b"]
+
+
+def test_a_source_that_no_claim_of_a_whole_folder_cites_is_refused_in_its_line(tmp_path):
+    folder = written(tmp_path, CLAIM, sources=SOURCES + SOURCES.splitlines()[-1].replace("zhang-2019", "old-1999"))
+    (problem,) = problems_of(folder)
+    assert (problem.file, problem.line) == (str(tmp_path / "sources.yaml"), 9)
+    assert problem.message.startswith("no claim cites the source 'old-1999'. Remove it, or")
+    assert load([folder / "0.yaml"]).claims, "claims that are not loaded may cite it"
+    written(
+        tmp_path,
+        edited(("    by: [one]", "    by: [one]\n    cites: old-1999")),
+        sources=(folder / "sources.yaml").read_text(),
+    )
+    assert load([folder]).claims
 
 
 def test_an_empty_folder_has_no_claims_and_no_problem(tmp_path):
@@ -275,7 +290,7 @@ def test_a_misspelt_key_is_refused_in_its_line_and_a_needed_one_missed_by_its_ow
 
 def test_the_place_has_a_column_too(tmp_path):
     (problem,) = problems_of(written(tmp_path, edited(("probe: offset", "probe: ofset"))))
-    assert str(problem).startswith(f"{tmp_path / '0.yaml'}:20:7: unknown value 'ofset'")
+    assert str(problem).startswith(f"{tmp_path / '0.yaml'}:21:7: unknown value 'ofset'")
 
 
 @pytest.mark.parametrize(
