@@ -17,6 +17,7 @@ from harness.results import Worst
 
 ROUNDING = 2.0**12 * 2.0**-53
 DIGITS = 40
+NOT_FINITE = ("nan", "inf", "-inf")
 Arrays = Mapping[str, Any]
 
 
@@ -50,19 +51,23 @@ def equals(observed: Arrays, expected: Arrays, bound: Bound, exact_zeros: tuple[
             return Comparison(False, differing=1, allowed=allowed, worst=_wrong_shape(name, a, b))
         if not a.size:
             continue
+        finite = np.isfinite(a) & np.isfinite(b)
         with np.errstate(invalid="ignore", over="ignore"):
-            off = np.where(np.isfinite(a) & np.isfinite(b), np.abs(a - b), np.inf)
-        magnitude = 1.0 if bound.kind == "absolute" else float(np.max(np.abs(b)))
-        error = np.divide(off, magnitude, out=np.where(off > 0, np.inf, 0.0), where=magnitude > 0)
+            off = np.where(finite, np.abs(a - b), np.inf)
+            scale = (
+                1.0 if bound.kind in ("absolute", "exactly") else float(np.max(np.abs(b), where=finite, initial=0.0))
+            )
+            error = np.divide(off, scale, out=np.where(off > 0, np.inf, 0.0), where=scale > 0)
+        exact = np.zeros(a.shape, dtype=bool)
         if name in exact_zeros and b.ndim == 2:
-            unused = ~b.any(axis=1)
-            error[unused] = np.where(a[unused] == 0, 0.0, np.inf)
+            exact[~b.any(axis=1)] = True
+            error = np.where(exact, np.where(a == 0, 0.0, np.inf), error)
         compared += a.size
         differing += int(np.sum(~(error <= allowed)))
         at = np.unravel_index(int(np.argmax(error)), error.shape)
         if float(error[at]) > largest:
             largest = float(error[at])
-            worst = _worst(name, at, a, b, off, allowed * magnitude)
+            worst = _worst(name, at, a, b, off, 0.0 if exact[at] else allowed * scale)
     if not compared:
         return Comparison(False, message="nothing was compared", allowed=allowed)
     return Comparison(not differing and largest <= allowed, compared, differing, largest, allowed, worst)
@@ -72,7 +77,9 @@ def differs(observed: Arrays, other: Arrays, at_least: float) -> Comparison:
     """The arrays are those of the other side in name and shape, finite, and somewhere apart by at_least."""
     with_zero = equals(observed, other, Bound(kind="absolute", value=0.0, because=""))
     if with_zero.worst is None or not np.isfinite(with_zero.observed):
-        return Comparison(False, with_zero.compared, allowed=at_least, message=with_zero.message or "not finite")
+        is_shape = with_zero.worst is not None and isinstance(with_zero.worst.observed, str)
+        message = with_zero.message or ("the shapes differ" if is_shape else "not finite")
+        return Comparison(False, with_zero.compared, allowed=at_least, worst=with_zero.worst, message=message)
     apart = with_zero.observed
     worst = with_zero.worst.model_copy(update={"allowed": at_least})
     return Comparison(apart >= at_least, with_zero.compared, 0, apart, at_least, worst)
@@ -115,7 +122,9 @@ def same_values(observed: Arrays, expected: Arrays) -> Comparison:
     names = observed.keys() | expected.keys()
     if not names:
         return Comparison(False, message="nothing was compared")
-    odd = sorted(name for name in names if name not in observed or observed[name] != expected.get(name))
+    odd = sorted(
+        name for name in names if name not in observed or name not in expected or observed[name] != expected[name]
+    )
     if not odd:
         return Comparison(True, len(names), 0, 0.0, 0.0)
     name = odd[0]
@@ -182,12 +191,20 @@ def wrong_values(expected: Arrays) -> dict[str, Arrays]:
 
 
 def _array(nested: Any) -> Any:
-    """A float64 array, or None where the nested lists are ragged or hold something else than numbers."""
+    """A float64 array, or None where the nested lists are ragged or hold something else than real numbers.
+
+    A number that is not finite may stand as its name, for JSON has no other way; None is not a number.
+    """
     try:
-        array = np.array(nested, dtype=np.float64)
-    except (ValueError, TypeError):
+        array = np.asarray(nested)
+        if array.dtype.kind in "UO":
+            items = np.array(nested, dtype=object)
+            if not all(item is None or isinstance(item, (int, float)) or item in NOT_FINITE for item in items.flat):
+                return None
+            array = items.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return array
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
 def _shape(array: Any) -> str:

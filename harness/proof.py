@@ -18,7 +18,7 @@ from harness.results import Worst
 
 mp = mpmath.MPContext()
 mp.dps = 50
-POINTS, TRIES, LONGEST = 3, 500, 600
+POINTS, TRIES, LONGEST, HIGHEST = 4, 500, 600, 64
 
 _KINDS: dict[str, str] = {}
 
@@ -122,8 +122,10 @@ def _free(expression: Any) -> set[Any]:
 
 
 def _random_points(unknowns: list[Any], conditions: list[Any], stream: random.Random) -> Iterable[dict[Any, Any]]:
-    """Rational values for the symbols at which the conditions hold."""
+    """Rational values for the symbols at which the conditions hold; every other try turns the signs of the last."""
     import sympy  # noqa: PLC0415
+
+    signs = dict.fromkeys(unknowns, 1)
 
     def draw(unknown: Any) -> Any:
         kind = _KINDS.get(str(unknown), "real")
@@ -132,10 +134,11 @@ def _random_points(unknowns: list[Any], conditions: list[Any], stream: random.Ra
         if kind == "fraction":
             return sympy.Rational(stream.randrange(1, 100), 101)
         numerator = stream.randrange(1, 400)
-        return sympy.Rational(numerator if kind == "positive" else stream.choice((-1, 1)) * numerator, 101)
+        return sympy.Rational(numerator if kind == "positive" else signs[unknown] * numerator, 101)
 
     found = 0
-    for _ in range(TRIES):
+    for number in range(TRIES):
+        signs = {u: -sign if number % 2 else stream.choice((-1, 1)) for u, sign in signs.items()}
         point = {unknown: draw(unknown) for unknown in unknowns}
         if all(condition.subs(point) == sympy.true for condition in conditions):
             yield point
@@ -150,7 +153,9 @@ def _at(nested: Any, point: dict[Any, Any]) -> Any:
         return [_at(item, point) for item in nested]
     if not hasattr(nested, "xreplace"):
         return mp.mpf(nested)
-    real, imaginary = nested.xreplace(point).evalf(mp.dps + 10).as_real_imag()
+    digits = mp.dps + 10
+    floats = {name: value if value.is_Integer else value.evalf(digits) for name, value in point.items()}
+    real, imaginary = nested.xreplace(floats).evalf(digits).as_real_imag()
     if not (real.is_Float or real.is_Rational) or imaginary != 0:
         return mp.nan
     return mp.mpf(str(real))
@@ -164,9 +169,16 @@ def _is_zero(difference: Any) -> bool:
         return True
     steps = (sympy.expand, lambda e: sympy.cancel(sympy.together(e)), sympy.powsimp, sympy.simplify)
     for step in steps:
-        if difference.count_ops() > LONGEST:
+        if difference.count_ops() > LONGEST or _grows(difference):
             return False
         difference = step(difference)
         if difference == 0:
             return True
     return False
+
+
+def _grows(expression: Any) -> bool:
+    """Whether a power is so high that expanding it would not end."""
+    import sympy  # noqa: PLC0415
+
+    return any(p.exp.is_Integer and abs(p.exp) > HIGHEST for p in expression.atoms(sympy.Pow))

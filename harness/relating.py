@@ -42,12 +42,13 @@ def ask(subject: Subject, observable: str, given: dict[str, Any], reading: str) 
     """Begin to observe; what the harness computes from other observations is put together when they are there."""
     if not OBSERVABLES[observable].from_others:
         return subject.ask(observable, given, reading)
-    parts = [subject.ask("logits", request, reading) for request in derived.requests(observable, given)]
+    asked = derived.requests(observable, given)
+    parts = [subject.ask("logits", request, reading) for request in asked]
 
     def put_together() -> Observation:
         observations = [part() for part in parts]
         odd = next((o for o in observations if o.error or o.skipped), None)
-        return odd or Observation(arrays=derived.combine(observable, [o.arrays for o in observations]))
+        return odd or Observation(arrays=derived.combine(observable, [o.arrays for o in observations], asked))
 
     return put_together
 

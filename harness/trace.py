@@ -105,10 +105,17 @@ def evaluate(
         elif operation == "neg":
             values.append(-values[row[1]])
         elif operation in _BINARY:
-            values.append(_BINARY[operation](values[row[1]], values[row[2]]))
+            compute = _float_power if operation == "**" and num is math else _BINARY[operation]
+            values.append(compute(values[row[1]], values[row[2]]))
         else:
             values.append(getattr(num, operation)(values[row[1]]))
     return values
+
+
+def _float_power(a: float, b: float) -> float:
+    """a**b, or not a number where Python makes a complex one."""
+    result = a**b
+    return math.nan if isinstance(result, complex) else result
 
 
 def replay(trace: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from harness import loading
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +21,18 @@ class OwnRun:
     process: subprocess.CompletedProcess[str]
     folder: Path
     report: dict
+
+
+@pytest.fixture(scope="session")
+def bare_claims() -> loading.Claims:
+    """The claims without their counterexamples: for tests that ask which claims fail, not whether they could have."""
+
+    def bare(item: loading.LoadedClaim) -> loading.LoadedClaim:
+        checks = [check.model_copy(update={"counterexamples": []}) for check in item.claim.checks]
+        return replace(item, claim=item.claim.model_copy(update={"checks": checks}))
+
+    loaded = loading.load([ROOT / "claims"])
+    return loading.Claims([bare(item) for item in loaded.claims], loaded.sources)
 
 
 @pytest.fixture(scope="session")

@@ -48,10 +48,6 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {claim["id"]: claim["verdict"] for claim in report["claims"]}
 
 
-# Claims about the model as a whole: whatever changes its function concerns them too.
-WHOLE = {"components", "limits"}
-
-
 @pytest.fixture(scope="session")
 def baseline(own_run) -> dict[str, str]:
     """The verdicts on this repository's microgpt, of the claims that are about microgpt."""
@@ -181,22 +177,23 @@ BREAKS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 }
 
 
-def report_on(subject: Path, **options: object) -> tuple[Report, str]:
+def report_on(claims: loading.Claims, subject: Path, **options: object) -> tuple[Report, str]:
     """The same path as the command's, without a process of its own; the report, and the console's text."""
-    report = run.run(loading.load([ROOT / "claims"]), run.Options(subject=subject, **options))
+    report = run.run(claims, run.Options(subject=subject, **options))
     console = Console(width=80, record=True, file=io.StringIO())
     console_format.render(report, console)
     return report, console.export_text()
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_break_refutes_the_claim_that_it_concerns_and_no_other(name, baseline, tmp_path):
+def test_a_break_refutes_the_claim_that_it_concerns_and_no_other(name, bare_claims, tmp_path):
     concerned, edits = BREAKS[name]
-    report, text = report_on(edited(tmp_path, *edits), only=frozenset(baseline.keys() - WHOLE))
-    assert {c.id: c.verdict for c in report.claims} == {
-        claim: "refuted" if claim == concerned else verdict for claim, verdict in baseline.items() if claim not in WHOLE
-    }
-    assert report.exit_code == 1
+    report, text = report_on(bare_claims, edited(tmp_path, *edits))
+    found = {claim.id: claim.verdict for claim in report.claims}
+    assert found.pop("components") in ("refuted", "broken") or concerned == "kv-cache"
+    found.pop("limits")
+    assert {claim for claim, verdict in found.items() if verdict in ("refuted", "broken")} == {concerned}
+    assert found[concerned] == "refuted"
     for slot in ("check", "words", "observed", "expected", "off by", "differ", "repeat"):
         assert f"\n  {slot} " in text, slot
 
@@ -229,17 +226,17 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_subject_that_misbehaves_costs_its_own_claims_an_error(kind, tmp_path):
+def test_a_subject_that_misbehaves_costs_its_own_claims_an_error(kind, bare_claims, tmp_path):
     line, message = HOSTILE[kind]
     only = frozenset({"kv-cache", "adam", "rmsnorm"})
     subject = edited(tmp_path, (GPT, f"    {line}\n{GPT}"))
-    report, text = report_on(subject, only=only, limits=Limits(seconds=1.5, memory=512))
+    report, text = report_on(bare_claims, subject, only=only, limits=Limits(seconds=1.5, memory=512))
     assert report.exit_code == 3
     verdict = {claim.id: claim.verdict for claim in report.claims}
     assert verdict["kv-cache"] == "broken"
     assert re.search(message, " ".join(text.split()))
     if kind == "raises":
-        assert verdict == {"kv-cache": "broken", "adam": "verified", "rmsnorm": "qualified"}
+        assert set(verdict.values()) == {"broken", "unproven"}  # unproven: nothing wrong was tried
 
 
 def test_what_a_subject_prints_stays_out_of_the_protocol(baseline, tmp_path):

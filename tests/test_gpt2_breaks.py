@@ -1,14 +1,11 @@
 """Editing a single statement of Hugging Face's GPT-2 fails the claims that it concerns, and no other."""
 
-from pathlib import Path
-
 import pytest
 
 from harness import loading, run
 from reference import huggingface
 from reference.mistakes import MISTAKES
 
-ROOT = Path(__file__).resolve().parent.parent
 ABOUT_GPT2 = ("decoder-causality", "pre-norm", "causal-mask", "positions", "bos-eos", "gelu", "biases-and-dropout")
 
 BREAKS = {
@@ -23,9 +20,9 @@ BREAKS = {
 
 
 @pytest.fixture(scope="module")
-def claims():
-    loaded = loading.load([ROOT / "claims"])
-    return loading.Claims([item for item in loaded.claims if item.claim.id in ABOUT_GPT2], loaded.sources)
+def claims(bare_claims):
+    about = [item for item in bare_claims.claims if item.claim.id in ABOUT_GPT2]
+    return loading.Claims(about, bare_claims.sources)
 
 
 def verdicts(claims):
@@ -33,7 +30,7 @@ def verdicts(claims):
 
 
 def test_the_module_as_it_is_refutes_nothing(claims):
-    assert set(verdicts(claims).values()) <= {"verified", "qualified", "cited"}
+    assert set(verdicts(claims).values()) <= {"verified", "qualified", "cited", "unproven"}
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -42,5 +39,5 @@ def test_a_break_of_one_statement_fails_the_claims_that_it_concerns_and_no_other
     broken = huggingface.patched(module.file, module.apply)
     monkeypatch.setattr(huggingface, "installed", lambda: broken)
     found = verdicts(claims)
-    assert {claim for claim, verdict in found.items() if verdict in ("refuted", "broken", "unproven")} == BREAKS[name]
-    assert all(found[claim] == "refuted" for claim in BREAKS[name])
+    assert {claim for claim, verdict in found.items() if verdict == "refuted"} == BREAKS[name]
+    assert "broken" not in found.values()

@@ -74,7 +74,12 @@ class Papers:
             "first_update": self._first_update,
             "optimizer_start": self._optimizer_start,
         }
-        observation = Observation(arrays=answers[observable](Numbers(reading, observable), inputs))
+        if observable not in answers:
+            return lambda: Observation(skipped=f"no paper's equation answers {observable!r}")
+        try:
+            observation = Observation(arrays=answers[observable](Numbers(reading, observable), inputs))
+        except ArithmeticError as error:
+            observation = Observation(error=f"{type(error).__name__}: {error}", arithmetic=True)
         return lambda: observation
 
     def _rms_norm(self, numbers: Numbers, inputs: Inputs) -> Answer:

@@ -61,6 +61,8 @@ class TorchReference:
         }
         if reading != "float64":
             return Observation(skipped=f"PyTorch computes in float64, not in {reading}")
+        if observable not in answers:
+            return Observation(skipped=f"PyTorch's decoder does not answer {observable!r}")
         arrays = answers[observable](inputs)
         return Observation(arrays={name: plain(array) for name, array in arrays.items()})
 
@@ -70,7 +72,7 @@ class TorchReference:
     def _decoder(self, inputs: Inputs) -> gpt.Decoder:
         recipe = self._sized(inputs)
         weights = {name: tensor(rows) for name, rows in inputs["weights"].items()}
-        # A recipe with a mistake may have other parameters: a tied head one less, an extra norm a gain of one, no shift.
+        # A recipe with a mistake may have other parameters: a tied head one less, an extra norm a gain of one.
         known = {
             name: weights[name]
             if name in weights

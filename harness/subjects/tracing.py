@@ -74,9 +74,9 @@ def _comparison(symbol: str, compute: Any) -> Any:
 
 
 def _escape(convert: Any, what: str) -> Any:
-    def method(self: "Traced") -> Any:
+    def method(self: "Traced", *more: Any) -> Any:
         self.tape.escapes.append(f"a number was turned into a plain {what}")
-        return convert(self.value)
+        return convert(self.value, *more)
 
     return method
 
@@ -112,7 +112,13 @@ class Traced:
     __int__ = _escape(int, "int")
     __index__ = _escape(int, "index")
     __trunc__ = _escape(math.trunc, "int")
-    __round__ = _escape(round, "int")
+    __round__ = _escape(round, "rounded number")
+    __floordiv__ = _escape(lambda a, b: a // plain(b), "quotient")
+    __rfloordiv__ = _escape(lambda a, b: plain(b) // a, "quotient")
+    __mod__ = _escape(lambda a, b: a % plain(b), "remainder")
+    __rmod__ = _escape(lambda a, b: plain(b) % a, "remainder")
+    __divmod__ = _escape(lambda a, b: divmod(a, plain(b)), "quotient and remainder")
+    __rdivmod__ = _escape(lambda a, b: divmod(plain(b), a), "quotient and remainder")
 
     def __neg__(self) -> "Traced":
         return self.tape.write(["neg", self.row], -self.value)
@@ -121,7 +127,15 @@ class Traced:
         return self
 
     def __abs__(self) -> "Traced":
-        return -self if self < 0 else self
+        if self < 0:
+            return -self
+        return self + 0.0 if math.copysign(1.0, self.value) < 0 else self  # -0.0
+
+    def __copy__(self) -> "Traced":
+        return self
+
+    def __deepcopy__(self, _memory: Any) -> "Traced":
+        return self  # a copy of the tape would know nothing of what is written on this one
 
     def __bool__(self) -> bool:
         return bool(self != 0)
@@ -155,6 +169,15 @@ def traced_math(tape: Tape) -> ModuleType:
 
     for name in ("exp", "log", "sqrt", "tanh", "erf", "cos", "sin"):
         setattr(module, name, unary(name))
+
+    logarithm = vars(module)["log"]
+
+    def log(x: Any, *base: Any) -> Any:
+        if not isinstance(x, Traced) and not any(isinstance(b, Traced) for b in base):
+            return math.log(x, *base)
+        return logarithm(x) / logarithm(base[0]) if base else logarithm(x)
+
+    module.log = log  # type: ignore[attr-defined]
 
     def power(a: Any, b: Any) -> Any:
         return a**b if isinstance(a, Traced) or isinstance(b, Traced) else math.pow(a, b)

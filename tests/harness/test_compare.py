@@ -21,11 +21,6 @@ EVERY_BOUND = pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
 THOROUGH = settings(max_examples=150, deadline=None, derandomize=True)
 
 
-def defect(*values, reason):
-    """A row of a table that the code does not meet yet."""
-    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
 def numbers_in(shape):
     """Whole hundredths: two of them that differ at all differ by far more than rounding."""
     lists = st.lists(st.integers(-9999, 9999), min_size=math.prod(shape), max_size=math.prod(shape))
@@ -68,13 +63,11 @@ def test_an_infinity_on_the_right_is_never_accepted(bound):
             assert not equals({"y": observed}, {"y": [1.0, INF]}, bound).passed
 
 
-@pytest.mark.xfail(strict=True, reason="its error becomes a NaN: a warning is printed, no number is worst, -1 observed")
 def test_an_infinity_on_the_right_is_the_worst():
     found = equals({"y": [1.0, INF]}, {"y": [1.0, INF]}, ROUND)
     assert (found.observed, found.worst is not None) == (INF, True)
 
 
-@pytest.mark.xfail(strict=True, reason="NumPy warns of an overflow in the division")
 def test_an_error_too_large_for_a_float_is_infinite_and_nothing_is_printed():
     assert equals({"y": [1e200]}, {"y": [1e-200]}, ROUND).observed == INF
 
@@ -120,10 +113,10 @@ TEXT = "text that reads as a number is taken for the number"
 @pytest.mark.parametrize(
     "observed",
     [
-        defect(["1.0"], reason=TEXT),
-        defect([b"1"], reason=TEXT),
-        defect([10**400], reason="an integer that no float can hold raises OverflowError"),
-        defect(np.array([1.0 + 2.0j]), reason="the imaginary part of a NumPy array is dropped, with a warning"),
+        pytest.param(["1.0"]),
+        pytest.param([b"1"]),
+        pytest.param([10**400]),
+        pytest.param(np.array([1.0 + 2.0j])),
     ],
 )
 def test_what_is_no_float_is_refused(observed):
@@ -171,7 +164,7 @@ def test_rounding_is_2_to_the_12_units_of_the_largest_magnitude(magnitude, facto
         (ABSOLUTE, 0.25, True),
         (ABSOLUTE, math.nextafter(0.25, 1.0), False),
         (EXACT, 0.0, True),
-        defect(EXACT, 5e-324, False, reason="the error is divided by the largest magnitude, and underflows to 0"),
+        pytest.param(EXACT, 5e-324, False),
     ],
 )
 def test_a_bound_itself_is_allowed_and_the_next_float_is_not(bound, off, passed):
@@ -191,7 +184,8 @@ def test_each_array_is_measured_by_itself(bound):
 def test_nothing_is_allowed_where_all_that_is_expected_is_zero():
     for bound in (ROUND, RELATIVE, EXACT):
         assert equals({"y": [0.0, -0.0]}, {"y": [0.0, 0.0]}, bound).passed
-        assert equals({"y": [0.0, 5e-324]}, {"y": [0.0, 0.0]}, bound).observed == INF
+        found = equals({"y": [0.0, 5e-324]}, {"y": [0.0, 0.0]}, bound)
+        assert (found.passed, found.observed) == (False, 5e-324 if bound is EXACT else INF)
 
 
 @THOROUGH
@@ -242,7 +236,6 @@ def test_a_row_of_zeros_is_exact_where_that_is_asked(observed, names, passed, in
     assert found.worst.index == index
 
 
-@pytest.mark.xfail(strict=True, reason="it is shown as less than what was allowed, though nothing was")
 def test_nothing_is_allowed_in_a_row_of_zeros_that_has_to_be_exact():
     worst = equals({"w": [[1.0, 1.0], [0.0, 1e-20], [0.0, 1.0]]}, {"w": ROWS}, ROUND, ("w",)).worst
     assert worst is not None
@@ -286,7 +279,6 @@ def test_what_cannot_be_compared_does_not_differ(observed, other):
     assert found.message
 
 
-@pytest.mark.xfail(strict=True, reason="another shape is called not finite, and the shapes are not shown")
 def test_another_shape_is_named_where_a_difference_is_asked_for():
     found = differs({"y": [1.0]}, {"y": [1.0, 2.0]}, 0.5)
     assert "shape" in f"{found.message} {found.worst}"
@@ -350,7 +342,7 @@ def test_the_extreme_of_what_passed_is_told():
         ({"a": None}, {"a": 1}, 1),
         ({}, {"a": None}, 1),
         ({"a": NAN}, {"a": NAN}, 1),
-        defect({"a": None}, {}, 1, reason="None is what stands for a name that is not expected"),
+        pytest.param({"a": None}, {}, 1),
     ],
 )
 def test_plain_values_are_equal_or_not(observed, expected, differing):

@@ -136,14 +136,14 @@ NEITHER = "it raises TypeError, though it is plain Python: neither a row nor an 
 @pytest.mark.parametrize(
     "expression",
     [
-        defect("math.log(a, 2)", reason=NEITHER),
-        defect("math.log(8.0, 2) * a", reason=NEITHER),
-        defect("round(a, 1)", reason=NEITHER),
-        defect("a // 1", reason=NEITHER),
-        defect("a % 1", reason=NEITHER),
-        defect("divmod(a, 1)[1]", reason=NEITHER),
-        defect("abs(b * 0.0)", reason="the absolute value of -0.0 stays -0.0"),
-        defect("copy.deepcopy(a) * 3, b * 7, a * 5", reason="a deep copy writes its rows on a tape of its own"),
+        pytest.param("math.log(a, 2)"),
+        pytest.param("math.log(8.0, 2) * a"),
+        pytest.param("round(a, 1)"),
+        pytest.param("a // 1"),
+        pytest.param("a % 1"),
+        pytest.param("divmod(a, 1)[1]"),
+        pytest.param("abs(b * 0.0)"),
+        pytest.param("copy.deepcopy(a) * 3, b * 7, a * 5"),
         defect("float(str(a)) + b", reason="a number that is read back from its text has left without a trace"),
     ],
 )
@@ -169,7 +169,6 @@ def test_a_root_of_a_negative_number_is_no_number_rather_than_complex():
     assert not proof.compare_digits(observation.arrays, observation.arrays).passed
 
 
-@pytest.mark.xfail(strict=True, reason="it makes a complex number of it")
 def test_a_replay_of_a_root_of_a_negative_number_is_no_number():
     (y,) = trace.replay(traced("(b - a) ** 0.5"))["y"]
     assert isinstance(y, float)
