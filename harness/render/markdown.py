@@ -31,7 +31,9 @@ def is_whole(report: Report) -> bool:
 
 def _head(report: Report) -> str:
     versions = ", ".join(
-        f"{name} {report.run.versions[name].split('+')[0]}" for name in ("torch", "transformers") if name in report.run.versions
+        f"{name} {report.run.versions[name].split('+')[0]}"
+        for name in ("torch", "transformers")
+        if name in report.run.versions
     )
     lines = [
         "# microgpt: verification log",
