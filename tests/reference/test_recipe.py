@@ -29,6 +29,7 @@ CONTINUOUS = {
 # What else is edited, on both sides, for a field to show; and by how much any two of its values then differ.
 # AMSGrad is Adam until a gradient falls below a tenth of an earlier one: two of the gradients below do.
 ALONGSIDE = {
+    "final_norm_place": {"final_norm": True},
     "norm_eps_place": {"std": 2e-3},
     "norm_eps": {"std": 2e-3},
     "weight_decay_kind": {"weight_decay": 0.1},
