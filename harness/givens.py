@@ -41,7 +41,7 @@ class MatrixGiven(Given):
 class SizesGiven(Given):
     """A model's sizes; what is left out is the probe's."""
 
-    probe: Literal["default", "stress", "attention-only", "gpt2", "gpt1"] = "default"
+    probe: Literal["default", "stress", "small", "attention-only", "gpt2", "gpt1"] = "default"
     n_layer: Size | Many[Size] | None = None
     n_head: Size | Many[Size] | None = None
 

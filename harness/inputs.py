@@ -5,6 +5,7 @@ the same in every process, in every order, on every platform. Shapes are in the 
 """
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ PROBES: dict[str, str] = {
     "default": "C 16, H 4, L 1, B 16, V 27, weights of std 0.08, T 8; vectors: normal",
     "stress": "all sizes distinct: C 12, H 3, D 4, L 2, B 7, V 14, weights of std 0.5, T 6; documents with repeated "
     "tokens, with token 0 as a target, longer than B, and of a single letter",
+    "small": "C 4, H 2, L 2, B 7, V 9, weights of std 0.5, T 6: where only the way of the numbers matters",
     "attention-only": "as stress, but mlp_fc2 is zero: the perceptron adds nothing, attention alone is on trial",
     "gpt2": "the sizes of stress with GPT-2's parameters, biases and gains included, all of std 0.5",
     "gpt1": "the same for GPT-1",
@@ -31,11 +33,21 @@ _SIZES = {
     "default": {"vocab_size": 27, "n_embd": 16, "n_head": 4, "n_layer": 1, "block_size": 16},
     "stress": {"vocab_size": 14, "n_embd": 12, "n_head": 3, "n_layer": 2, "block_size": 7},
 }
+_SIZES["small"] = {"vocab_size": 9, "n_embd": 4, "n_head": 2, "n_layer": 2, "block_size": 7}
 for _name in ("attention-only", "gpt2", "gpt1"):
     _SIZES[_name] = _SIZES["stress"]
-_STD = {"default": 0.08, "stress": 0.5, "attention-only": 0.5, "gpt2": 0.5, "gpt1": 0.5}
-_LENGTH = {"default": 8, "stress": 6, "attention-only": 6, "gpt2": 6, "gpt1": 6}
-_LENGTHS = {"default": [8], "stress": [9, 2, 5], "attention-only": [5, 2], "gpt2": [9, 2, 5], "gpt1": [9, 2, 5]}
+_STD = {"default": 0.08, "stress": 0.5, "attention-only": 0.5, "gpt2": 0.5, "gpt1": 0.5, "small": 0.5}
+_LENGTH = {"default": 8, "stress": 6, "attention-only": 6, "gpt2": 6, "gpt1": 6, "small": 6}
+_LENGTHS = {
+    "default": [8],
+    "stress": [9, 2, 5],
+    "attention-only": [5, 2],
+    "gpt2": [9, 2, 5],
+    "gpt1": [9, 2, 5],
+    "small": [9, 2, 5],
+}
+MOST_CASES = 10_000  # of a check
+ONE_CASE = ("lengths",)  # a list of these is one case, and not a case for each item
 _RECIPES = {"gpt2": GPT2, "gpt1": GPT1}
 
 
@@ -57,7 +69,9 @@ def cases(observable: str, given: Given, seed: int) -> list[Case]:
 
 def refuse_impossible(given: Given) -> None:
     """Raise ValueError, with the sizes in words, where a combination of what is given cannot be built."""
-    for _, choice in _combinations(given):
+    if count(given) > MOST_CASES:
+        raise ValueError(f"{count(given):,} cases are more than the {MOST_CASES:,} that a check may have")
+    for choice in _choices(given):
         if choice.get("steps", 0) > choice.get("num_steps", 1000):
             raise ValueError(f"{choice['steps']} steps are more than the schedule's {choice['num_steps']}")
         if "n_head" not in choice:
@@ -70,18 +84,33 @@ def refuse_impossible(given: Given) -> None:
             raise ValueError(f"length {choice['length']} does not fit: this probe takes at most {longest}")
 
 
+def count(given: Given) -> int:
+    """How many cases there are, without making them."""
+    return math.prod(map(len, _lists(given).values())) * given.seeds
+
+
+def _lists(given: Given) -> dict[str, list[Any]]:
+    """What takes more than one value, by name."""
+    fields = given.model_dump(exclude={"seeds", *ONE_CASE})
+    return {name: value for name, value in fields.items() if isinstance(value, list)}
+
+
+def _choices(given: Given) -> Iterator[dict[str, Any]]:
+    """Every combination of what is given, with one value for each name."""
+    fields, lists = given.model_dump(exclude={"seeds"}), _lists(given)
+    for choice in itertools.product(*lists.values()):
+        yield fields | dict(zip(lists, choice, strict=True))
+
+
 def _combinations(given: Given) -> Iterator[tuple[str, dict[str, Any]]]:
     """A name and a plain dictionary for each combination; the name holds what varies, and the seed."""
-    fields = given.model_dump(exclude={"seeds"})
-    lists = {name: value for name, value in fields.items() if isinstance(value, list) and name != "lengths"}
+    lists = _lists(given)
     # A change that is made after the draw (itself against its shifted self) must not change the draw.
-    drawn = {n: v for n, v in fields.items() if n not in lists and n in given.model_fields_set - _AFTER_THE_DRAW}
-    fixed = [f"{name} {value}" for name, value in sorted(drawn.items())]
-    for choice in itertools.product(*lists.values()):
-        varied = [f"{name} {value}" for name, value in zip(lists, choice, strict=True)]
+    drawn = sorted(given.model_fields_set - _AFTER_THE_DRAW - lists.keys() - {"seeds"})
+    for choice in _choices(given):
+        parts = [f"{name} {choice[name]}" for name in (*lists, *drawn)]
         for number in range(given.seeds):
-            name = ", ".join([*varied, *fixed, f"seed {number}"]).replace("[", "").replace("]", "")
-            yield name, fields | dict(zip(lists, choice, strict=True))
+            yield ", ".join([*parts, f"seed {number}"]).replace("[", "").replace("]", ""), choice
 
 
 _AFTER_THE_DRAW = {"times", "shift", "attention", "order", "feed", "change", "norm", "output"}
