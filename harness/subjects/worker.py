@@ -14,10 +14,10 @@ import importlib.util
 import json
 import math
 import os
+import re
 import resource
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -25,6 +25,10 @@ from typing import IO, Any
 
 PROTOCOL = 1
 STACK_BYTES = 256 << 20
+# What the module math says of an argument outside a function's domain; Python 3.14 names the domain.
+OUTSIDE_A_DOMAIN = re.compile(
+    r"math (domain|range) error|expected (a (positive|nonnegative|finite|noninteger|number)|argument value)\b"
+)
 
 
 def _sibling(name: str) -> ModuleType:
@@ -66,7 +70,25 @@ class Worker:
         except driving.Unsupported as reason:
             return {"skipped": str(reason)}
         except BaseException as error:
-            return {"error": self._describe(error, request.get("path", ""))}
+            return {"error": self.describe(error, request.get("path", ""))}
+
+    def line(self, request: dict[str, Any]) -> str:
+        """The answer as a line of JSON; one that JSON cannot hold is an error too."""
+        try:
+            return json.dumps({"id": request["id"], **self.answer(request)}, allow_nan=False) + "\n"
+        except BaseException as error:
+            return json.dumps({"id": request["id"], "error": self.describe(error, "")}) + "\n"
+
+    def describe(self, error: BaseException, path: str) -> dict[str, Any]:
+        """What was raised, and where in the subject's files, or in the file at `path` that could not be loaded."""
+        files = {path, *(code.co_filename for code, _ in self.loaded.values())} - {""}
+        kind = _attempt(lambda: str(type(error).__name__), "an exception")
+        message = _attempt(lambda: str(error)[:500], "its message cannot be told")
+        arithmetic = issubclass(type(error), ArithmeticError) or (
+            type(error) is ValueError and OUTSIDE_A_DOMAIN.match(message) is not None
+        )
+        where = _attempt(lambda: _where(error, files), "") or path
+        return {"type": kind, "message": message, "where": where, "arithmetic": arithmetic}
 
     def _load(self, request: dict[str, Any]) -> dict[str, Any]:
         code = compile(request["source"], request["path"], "exec", dont_inherit=True)
@@ -86,18 +108,28 @@ class Worker:
         escapes = sorted(set(tape.escapes))
         return {"trace": {"rows": _portable(tape.rows), "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
 
-    def _describe(self, error: BaseException, path: str) -> dict[str, Any]:
-        files = {path, *(code.co_filename for code, _ in self.loaded.values())}
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-        if isinstance(error, SyntaxError):
-            where = f"{error.filename}:{error.lineno}"
-        else:
-            where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        arithmetic = isinstance(error, ArithmeticError) or (
-            isinstance(error, ValueError) and "math domain error" in str(error)
-        )
-        message = str(error)[:500]
-        return {"type": type(error).__name__, "message": message, "where": where, "arithmetic": arithmetic}
+
+def _attempt(tell: Callable[[], str], otherwise: str) -> str:
+    """What an exception of the subject's tells of itself; it may raise another instead."""
+    try:
+        return tell()
+    except BaseException:
+        return otherwise
+
+
+def _where(error: BaseException, files: set[str]) -> str:
+    """The last line in one of the files that the error came through; nothing where it came through none.
+
+    The traceback is walked, not extracted: after an endless recursion it has a million frames.
+    """
+    if isinstance(error, SyntaxError) and error.filename in files and error.lineno:
+        return f"{error.filename}:{error.lineno}"
+    last, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename in files:
+            last = step
+        step = step.tb_next
+    return f"{last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last else ""
 
 
 def _rows(nested: Any, tape: Any) -> Any:
@@ -139,8 +171,7 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
         request = json.loads(line)
         if request["do"] == "stop":
             return
-        answer = {"id": request["id"], **worker.answer(request)}
-        answers.write(json.dumps(answer, allow_nan=False) + "\n")
+        answers.write(worker.line(request))
         answers.flush()
         gc.collect()
         gc.freeze()  # what survived is here to stay: the next collection need not look at it
