@@ -106,7 +106,9 @@ class Worker:
         subject = driving.Subject(code, text, tape.input, lambda namespace: tracing.bring_in(namespace, tape))
         outputs = {name: _rows(array, tape) for name, array in ask(subject, request["inputs"]).items()}
         escapes = sorted(set(tape.escapes))
-        return {"trace": {"rows": _portable(tape.rows), "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
+        # only inputs and constants hold a number that JSON may not have: the others, nearly all, are sent as they are
+        rows = [_portable(row) if row[0] in ("input", "constant") else row for row in tape.rows]
+        return {"trace": {"rows": rows, "guards": tape.guards, "escapes": escapes, "outputs": outputs}}
 
 
 def _attempt(tell: Callable[[], str], otherwise: str) -> str:
@@ -141,12 +143,12 @@ def _rows(nested: Any, tape: Any) -> Any:
 
 def _portable(nested: Any) -> Any:
     """Nested lists with numbers as JSON has them: not-a-number and infinities become their names."""
+    if isinstance(nested, float):
+        return nested if math.isfinite(nested) else repr(nested)
     if isinstance(nested, (list, tuple)):
         return [_portable(item) for item in nested]
     if isinstance(nested, dict):
         return {name: _portable(item) for name, item in nested.items()}
-    if isinstance(nested, float):
-        return nested if math.isfinite(nested) else repr(nested)
     if isinstance(nested, complex):
         return "nan"  # no float64 model can mean it
     if nested is None or isinstance(nested, (int, str)):
