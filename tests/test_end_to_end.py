@@ -138,11 +138,9 @@ MEAN_SQUARE = "mean_square = sum(xi * xi for xi in x) / len(x)"
 NORMED = "return [xi * scale for xi in x]"
 KEYS = 'keys[layer].append(linear(x, state_dict[f"layer{layer}.attn_wk"]))'
 VALUES = 'values[layer].append(linear(x, state_dict[f"layer{layer}.attn_wv"]))'
-DETACHED = 'keys[layer].append([Value(k.data) for k in linear(x, state_dict[f"layer{layer}.attn_wk"])])'
 MIX = "        x = linear(heads, "
 FRESH = "    keys, values = empty_cache(config)\n    losses"
 CLEAR = "        parameter.grad = 0.0\n"
-MOMENTS = "m, v = [0.0] * len(parameters), [0.0] * len(parameters)"
 
 # What is broken by hand, and the claim that it concerns.
 BREAKS: dict[str, tuple[str, list[tuple[str, str]]]] = {
@@ -159,13 +157,10 @@ BREAKS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "weight decay": ("adam", [(CLEAR, f"        parameter.data *= 0.9999\n{CLEAR}")]),
-    "moments start at one": ("adam", [(MOMENTS, MOMENTS.replace("0.0", "1.0"))]),
-    "gradients not cleared": ("adam", [(CLEAR, "")]),
     "rmsnorm's eps outside the root": ("rmsnorm", [("(mean_square + 1e-5) ** -0.5", "1 / (mean_square**0.5 + 1e-5)")]),
     "LayerNorm": ("rmsnorm", [(MEAN_SQUARE, f"x = [xi - sum(x) / len(x) for xi in x]\n    {MEAN_SQUARE}")]),
     "mean without square": ("rmsnorm", [(MEAN_SQUARE, "mean_square = sum(x) / len(x)")]),
     "a norm of not-a-numbers": ("rmsnorm", [(NORMED, "return [xi * float('nan') for xi in x]")]),
-    "a norm of the wrong shape": ("rmsnorm", [(NORMED, f"{NORMED} + x[:1]")]),
     "appended after attending": (
         "kv-cache",
         [
@@ -182,7 +177,6 @@ BREAKS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "scores not scaled": ("kv-cache", [(" / len(q) ** 0.5", "")]),
-    "keys detached": ("kv-cache", [(KEYS, DETACHED)]),
 }
 
 
@@ -236,7 +230,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_subject_that_misbehaves_costs_its_own_claims_an_error(kind, bare_claims, tmp_path):
     line, message = HOSTILE[kind]
-    only = frozenset({"kv-cache", "adam", "rmsnorm"})
+    only = frozenset({"kv-cache/order-matters", "adam/first-step", "rmsnorm/not-centred"})
     subject = edited(tmp_path, (GPT, f"    {line}\n{GPT}"))
     report, text = report_on(bare_claims, subject, only=only, limits=Limits(seconds=1.5, memory=512))
     assert report.exit_code == 3
@@ -388,8 +382,9 @@ def test_the_committed_schema_is_current():
 
 
 def test_quiet_prints_nothing_and_verbose_every_check(tmp_path):
-    assert harness("run", "claims/", "--only", "rmsnorm", "-q", "--out", tmp_path).stdout == ""
-    result = harness("run", "claims/", "--only", "rmsnorm", "-v", "--out", tmp_path)
+    one = "--only", "adam/first-step"
+    assert harness("run", "claims/", *one, "-q", "--out", tmp_path).stdout == ""
+    result = harness("run", "claims/", *one, "-v", "--out", tmp_path)
     report = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     for check in report["claims"][0]["checks"]:
         assert f"pass {check['id']}" in result.stdout
