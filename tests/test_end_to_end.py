@@ -222,7 +222,7 @@ HOSTILE = {
     "hangs": ("while True: pass", "no answer within"),
     "recurses": (
         "return gpt(state_dict, config, token_id, pos_id, keys, values)",
-        "no answer within|MemoryError|RecursionError",
+        "no answer within|MemoryError|RecursionError|SystemError",
     ),
 }
 
