@@ -74,17 +74,20 @@ def _first_key(value: Any) -> str:
 
 
 Within = Annotated[
-    Annotated[Literal["rounding", "exactly"], Tag("name")]
-    | Annotated[Relative, Tag("relative")]
-    | Annotated[Absolute, Tag("absolute")],
-    Discriminator(lambda v: v if v in ("relative", "absolute") else _bound_kind(v)),
+    Annotated[Literal["rounding", "exactly"], Tag("a name")]
+    | Annotated[Relative, Tag("a relative bound")]
+    | Annotated[Absolute, Tag("an absolute bound")],
+    Discriminator(lambda v: _bound_kind(v)),
 ]
 
 
 def _bound_kind(value: Any) -> str:
+    """The tag of the kind; no tag is a key, so that what is wrong is reported at its own key."""
     if isinstance(value, dict):
-        return "absolute" if "absolute" in value else "relative"
-    return "relative" if isinstance(value, Relative) else "absolute" if isinstance(value, Absolute) else "name"
+        return "an absolute bound" if "absolute" in value else "a relative bound"
+    if isinstance(value, Relative | Absolute):
+        return "a relative bound" if isinstance(value, Relative) else "an absolute bound"
+    return "a name"
 
 
 class By(Closed):

@@ -7,34 +7,16 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from harness import evidence, inputs, positioned
-from harness.claims import (
-    BOUNDS,
-    Check,
-    Claim,
-    Gpt2Side,
-    ItselfSide,
-    PaperSide,
-    Source,
-    TorchSide,
-    ValueSide,
-)
-from harness.observables import OBSERVABLES, array_of
-from harness.positioned import Document, Path_, Problem, Problems, suggestion
-from reference.mistakes import MISTAKES
+from harness import positioned
+from harness.claims import Claim, Source
+from harness.positioned import Document, Problem, Problems
+from harness.sense import odd_sense
+from harness.shape import Finding, odd_shape
 
-SUBJECTS = ("microgpt", "gpt2", "gpt1", "torch")
 SOURCES_FILE = "sources.yaml"
-REFERENCES = {
-    "torch": "PyTorch",
-    "paper": "the papers' equations",
-    "gpt2": "the Hugging Face GPT-2 module",
-    "huggingface": "Hugging Face transformers",
-}
 
 
 @dataclass(frozen=True)
@@ -65,14 +47,16 @@ def load(paths: Iterable[Path]) -> Claims:
     problems: list[Problem] = []
     paths = list(paths)
     files = _claim_files(paths, problems)
-    sources = _sources(files, problems)
-    loaded = []
+    sources, sound = _sources(files, problems)
+    loaded, documents = [], []
     for file in files:
         try:
-            loaded.append(_claim(file, sources))
+            document = positioned.read(file)
+            loaded.append(_claim(document, file, sources, sound=sound))
+            documents.append(document)
         except Problems as found:
             problems += found.problems
-    problems += _repeated(loaded)
+    problems += _repeated(loaded, documents)
     # A claim that does not load may be the one that cites a source.
     if problems or (problems := list(_unused(paths, loaded))):
         raise Problems(problems)
@@ -92,44 +76,57 @@ def _claim_files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
     return list(files)
 
 
-def _sources(files: list[Path], problems: list[Problem]) -> dict[str, Source]:
-    """The bibliographies beside the claim files (or one folder up)."""
+def _sources(files: list[Path], problems: list[Problem]) -> tuple[dict[str, Source], bool]:
+    """The bibliographies beside the claim files, and one folder up, of which the nearer wins; and whether all load."""
+    beside = dict.fromkeys(file.parent / SOURCES_FILE for file in files)
+    above = dict.fromkeys(file.parent.parent / SOURCES_FILE for file in files)
     sources: dict[str, Source] = {}
-    nearby = dict.fromkeys(folder / SOURCES_FILE for file in files for folder in (file.parent, file.parent.parent))
-    for file in nearby:
+    first: dict[str, Path] = {}
+    sound = True
+    for file in beside | above:
         if not file.is_file():
             continue
         try:
             document = positioned.read(file)
-            _raise_for(document, _check_shape(document, dict[str, Source], ()))
+            _raise_for(document, odd_shape(document.data, dict[str, Source]))
         except Problems as found:
             problems += found.problems
-        else:
-            sources |= TypeAdapter(dict[str, Source]).validate_python(document.data)
-    return sources
+            sound = False
+            continue
+        for name, source in TypeAdapter(dict[str, Source]).validate_python(document.data).items():
+            if file in beside and sources.get(name, source) != source:
+                message = f"the source {name!r} is another one in {first[name]}. Rename one, or make them the same."
+                problems.append(document.problem((name,), message))
+            sources.setdefault(name, source)
+            first.setdefault(name, file)
+    return sources, sound
 
 
-def _claim(file: Path, sources: dict[str, Source]) -> LoadedClaim:
-    document = positioned.read(file)
-    _raise_for(document, _check_shape(document, Claim, ()))
+def _claim(document: Document, file: Path, sources: dict[str, Source], *, sound: bool) -> LoadedClaim:
+    """One claim; where a bibliography does not load, it is not asked about what its sources are."""
+    _raise_for(document, odd_shape(document.data, Claim))
     claim = Claim.model_validate(document.data)
-    found = [*_odd_words(claim, sources), *evidence.odd(claim, sources)]
-    for i, check in enumerate(claim.checks):
-        found += [(("checks", i, *path), message) for path, message in _odd_check(check, document)]
-    _raise_for(document, found)
+    _raise_for(document, (f for f in odd_sense(claim, sources) if sound or f[0][-1:] not in (("source",), ("cites",))))
     lines = {check.id: document.places["checks", i][0] for i, check in enumerate(claim.checks)}
     return LoadedClaim(claim, str(file), hashlib.sha256(file.read_bytes()).hexdigest(), lines)
 
 
-def _repeated(loaded: list[LoadedClaim]) -> Iterator[Problem]:
-    first: dict[str, str] = {}
-    for item in loaded:
-        for key, name in ((item.claim.id, f"the id {item.claim.id!r}"), (item.claim.section, "this section")):
-            if key is None:
+def _repeated(loaded: list[LoadedClaim], documents: list[Document]) -> Iterator[Problem]:
+    first: dict[tuple[str, str | int], str] = {}
+    for item, document in zip(loaded, documents, strict=True):
+        for key, value in (("id", item.claim.id), ("section", item.claim.section)):
+            if value is None:
                 continue
-            if str(key) in first:
-                yield Problem(item.file, 1, 1, f"{name} is taken by {first[str(key)]}. Choose another.")
-            first.setdefault(str(key), item.file)
+            if (key, value) in first:
+                message = f"the {key} {value!r} is taken by {first[key, value]}. Choose another."
+                yield document.problem((key,), message)
+            first.setdefault((key, value), item.file)
+
+
+def _raise_for(document: Document, found: Iterable[Finding]) -> None:
+    problems = [document.problem(path, message) for path, message in found]
+    if problems:
+        raise Problems(problems)
 
 
 def _unused(paths: list[Path], loaded: list[LoadedClaim]) -> Iterator[Problem]:
@@ -144,187 +141,3 @@ def _unused(paths: list[Path], loaded: list[LoadedClaim]) -> Iterator[Problem]:
                 if name not in cited:
                     message = f"no claim cites the source {name!r}. Remove it, or cite it as a claim's evidence."
                     yield document.problem((name,), message)
-
-
-Finding = tuple[Path_, str]
-
-
-def _raise_for(document: Document, found: Iterable[Finding]) -> None:
-    problems = [document.problem(path, message) for path, message in found]
-    if problems:
-        raise Problems(problems)
-
-
-# --- shape: keys and types --------------------------------------------------------------------------------------------
-
-
-def _check_shape(document: Document, model: Any, start: Path_, data: Any = None) -> list[Finding]:
-    """What pydantic finds, in words: the path and ``problem. fix``."""
-    adapter = TypeAdapter(model)
-    try:
-        adapter.validate_python(document.data if data is None else data)
-    except ValidationError as error:
-        return [((*start, *item["loc"]), _in_words(item, model)) for item in error.errors(include_url=False)]
-    return []
-
-
-def _in_words(item: Any, model: Any) -> str:
-    kind, loc, context = item["type"], item["loc"], item.get("ctx", {})
-    name = next((str(step) for step in reversed(loc) if isinstance(step, str)), "the file")
-    value = item["input"]
-    if kind == "extra_forbidden":
-        return f"unknown key {name!r}. {suggestion(name, _keys_beside(model, loc))}"
-    if kind == "missing":
-        return f"the key {name!r} is missing. Add it."
-    if kind == "literal_error":
-        choices = [choice.strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"unknown value {value!r} for {name!r}. {suggestion(str(value), choices)}"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tags = [tag.strip("'") for tag in context.get("expected_tags", "").split(", ") if tag != "'name'"]
-        known = [*tags, *(SUBJECTS if name == "of" else REFERENCES if "torch" in tags else BOUNDS)]
-        written = value if isinstance(value, str) else ", ".join(value) if isinstance(value, dict) else repr(value)
-        return f"{name!r} cannot be {written!r}. {suggestion(str(written), set(known))}"
-    types = {
-        "string_type": "text",
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "list_type": "a list",
-        "dict_type": "a mapping",
-        "model_type": "a mapping",
-        "model_attributes_type": "a mapping",
-    }
-    if kind in types:
-        return f"{name!r} takes {types[kind]}, not {value!r:.60}. Change the value."
-    return f"{name!r}: {item['msg'][:1].lower()}{item['msg'][1:]}, not {value!r:.60}. Change the value."
-
-
-def _keys_beside(model: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The keys that the record at loc takes, found by walking the model along it."""
-    known: list[str] = []
-    records = _records(model)
-    for step in (*loc[:-1], None):
-        known = [f.alias or n for record in records for n, f in record.model_fields.items()] or known
-        inner = [
-            inside
-            for record in records
-            for n, f in record.model_fields.items()
-            if step in (n, f.alias)
-            for inside in _records(f.annotation)
-        ]
-        records = inner or records
-    return known
-
-
-def _records(annotation: Any) -> list[type[BaseModel]]:
-    """Every pydantic model inside a type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [record for inner in get_args(annotation) for record in _records(inner)]
-
-
-# --- sense: what the parts refer to -----------------------------------------------------------------------------------
-
-
-def _odd_words(claim: Claim, sources: dict[str, Source]) -> Iterator[Finding]:
-    ids = [check.id for check in claim.checks]
-    text = " ".join(claim.claim.split())
-    for i, clause in enumerate(claim.words):
-        if " ".join(clause.text.split()) not in text:
-            yield ("words", i, "text"), f"{clause.text!r} does not occur in the claim. Copy the clause to the letter."
-        for name in clause.by:
-            if name not in ids:
-                yield ("words", i, "by"), f"no check {name!r} in this claim. {suggestion(name, ids)}"
-        if clause.cites is not None and clause.cites not in sources:
-            yield ("words", i, "cites"), f"unknown source {clause.cites!r}. {suggestion(clause.cites, sources)}"
-    for i, name in enumerate(ids):
-        if name in ids[:i]:
-            yield ("checks", i, "id"), f"the check id {name!r} is used twice. Rename one."
-
-
-def _odd_check(check: Check, document: Document) -> Iterator[Finding]:
-    if check.observe not in OBSERVABLES:
-        yield ("observe",), f"unknown observable {check.observe!r}. {suggestion(check.observe, OBSERVABLES)}"
-        return
-    observable = OBSERVABLES[check.observe]
-    if check.subject not in (*observable.subjects, *observable.references):
-        known = suggestion(check.subject, observable.subjects)
-        yield ("of",), f"{check.subject!r} cannot be asked for {check.observe!r}. {known}"
-    if check.reading not in observable.readings:
-        known = ", ".join(observable.readings)
-        yield ("in",), f"{check.observe!r} cannot be read in {check.reading!r}. It is read in: {known}."
-    given = _odd_given(check, check.given, ("given",), document)
-    yield from given
-    if check.at is not None and not array_of(observable, check.at):
-        yield ("at",), f"{check.observe!r} has no array {check.at!r}. {suggestion(check.at, observable.arrays)}"
-    yield from _odd_relation(check)
-    if not given and check.reading in ("symbols", "digits") and check.given.get("seeds", 1) != 1:
-        yield ("given", "seeds"), "a proof needs no seeds: it is drawn once. Remove the key."
-    yield from _odd_counterexamples(check)
-    if check.relation in ("equals", "differs") and isinstance(check.right, ItselfSide):
-        more = {**check.given, **check.right.itself.given}
-        yield from _odd_given(check, more, (check.relation, "itself", "given"), document)
-
-
-def _odd_given(check: Check, given: dict[str, Any], path: Path_, document: Document) -> list[Finding]:
-    model = OBSERVABLES[check.observe].given
-    found = _check_shape(document, model, path, data=given)
-    if not found:
-        try:
-            inputs.refuse_impossible(model.model_validate(given))
-        except ValueError as error:
-            found.append((path, f"{error}. Change the sizes."))
-    return found
-
-
-def _odd_relation(check: Check) -> Iterator[Finding]:
-    named = [name for name in ("equals", "differs", "at_most", "at_least") if getattr(check, name) is not None]
-    if len(named) != 1:
-        what = f"names {' and '.join(named)}" if named else "names no relation"
-        raise_at: Path_ = (named[1],) if named else ()
-        yield raise_at, f"the check {check.id!r} {what}. Give one of equals, differs, at_most, at_least."
-        return
-    if check.within is not None and check.relation != "equals":
-        yield ("within",), "'within' goes with equals. Remove it, or use 'by' with differs."
-    if check.by is not None and check.relation != "differs":
-        yield ("by",), "'by' goes with differs. Remove it, or use 'within' with equals."
-    if check.relation == "differs" and check.by is None:
-        yield ("differs",), "differs needs 'by': {at_least: ..., because: ...}. Say by how much, and why so much."
-    if check.relation in ("at_most", "at_least") and check.because is None:
-        yield (check.relation,), f"{check.relation} needs 'because'. Say why this limit."
-    yield from _odd_side(check)
-
-
-def _odd_side(check: Check) -> Iterator[Finding]:
-    observable, right = OBSERVABLES[check.observe], check.right
-    if isinstance(right, (str, TorchSide, PaperSide, Gpt2Side)):
-        name = right if isinstance(right, str) else next(iter(type(right).model_fields))
-        if name not in observable.references:
-            known = suggestion(name, [*observable.references, "value", "itself"])
-            yield (check.relation,), f"{REFERENCES[name]} cannot be asked for {check.observe!r}. {known}"
-        elif check.reading != "float64" and name != "paper":
-            yield (check.relation,), f"a reading in {check.reading!r} is compared with paper. Write equals: paper"
-    elif isinstance(right, ValueSide):
-        if check.at is None and not isinstance(right.value, dict):
-            yield (check.relation,), "a literal value needs 'at', the array that it stands for. Add at: NAME"
-    elif isinstance(right, ItselfSide) and check.reading != "float64":
-        yield (check.relation,), "only float64 observations are compared with the subject itself. Remove 'in'."
-    has_reason = not isinstance(right, (str, TorchSide, PaperSide, Gpt2Side))
-    if has_reason and not check.counterexamples:
-        fix = "Add counterexamples: [...]; see python -m harness list counterexamples."
-        yield (), f"the check {check.id!r} names no counterexample, so nothing shows that it can fail. {fix}"
-
-
-def _odd_counterexamples(check: Check) -> Iterator[Finding]:
-    in_torch = check.reading == "float64" and "torch" in OBSERVABLES[check.observe].references
-    for i, name in enumerate(check.counterexamples):
-        if name not in MISTAKES:
-            yield ("counterexamples", i), f"unknown counterexample {name!r}. {suggestion(name, MISTAKES)}"
-        elif name in check.counterexamples[:i]:
-            yield ("counterexamples", i), f"{name!r} is named twice. Remove one."
-        else:
-            mistake = MISTAKES[name]
-            patch = mistake.patch if check.subject == "microgpt" else mistake.module
-            if patch is None and not (mistake.recipe and in_torch):
-                what = f"{check.observe!r} of {check.subject!r} in {check.reading!r}"
-                fix = "Use one that is a patch of it: python -m harness list counterexamples."
-                yield ("counterexamples", i), f"{name!r} cannot be made where {what} is observed. {fix}"

@@ -1,12 +1,14 @@
 """YAML with places: plain data, and for each key and item the line and column where it stands.
 
 YAML loses input quietly; this reader refuses where it would: two equal keys, a key that YAML takes for true or false, a
-number that YAML takes for text (1e-4), tags, anchors and aliases, several documents, oversized or deeply nested files.
+number that YAML takes for text (1e-4) or that is not what it looks like (010, 1:30), one that is not finite, tags,
+anchors and aliases, several documents, oversized or deeply nested files.
 """
 
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,13 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path_ = tuple[str | int, ...]
 Place = tuple[int, int]
 
+_NOT_TEXT = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _NEARLY_A_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)[eE][-+]?\d+|[-+]\.\d+")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _CONSTRUCT = {kind: getattr(_CONSTRUCTOR, f"construct_yaml_{kind}") for kind in ("bool", "null")}
+_KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
@@ -76,6 +82,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"It is one of: {', '.join(names)}."
 
 
+def shown(value: Any, most: int = 60) -> str:
+    """A value as it would be written in Python, shortened in the middle so that its quote or bracket is closed."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
+
+
 def read(file: Path) -> Document:
     """Read one YAML file; Problems where it cannot be taken as it stands."""
     name = str(file)
@@ -92,29 +104,15 @@ def read(file: Path) -> Document:
 
 def parse(text: str, name: str) -> Document:
     """Read YAML text under a file's name; Problems as for `read`."""
+    if odd := _NOT_TEXT.search(text):
+        *lines, last = _BREAK.split(text[: odd.start()])
+        message = f"the character {odd.group()!a} is not text. Remove it."
+        raise Problems([Problem(name, len(lines) + 1, len(last) + 1, message)])
     try:
-        depth = 0
-        for event in yaml.parse(text, Loader=Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > MAX_DEPTH:
-                raise Problems([_at(event, name, f"is nested more than {MAX_DEPTH} levels deep. Flatten it.")])
-            if getattr(event, "tag", None):
-                tag = str(getattr(event, "tag", "")).removeprefix("tag:yaml.org,2002:")
-                fix = "Write plain text, numbers, lists and mappings."
-                raise Problems([_at(event, name, f"the tag {tag!r} is not read. {fix}")])
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise Problems([_at(event, name, "anchors and aliases are not read. Write the value out.")])
+        _refuse_what_is_not_plain(text, name)
         node = yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         raise Problems([_syntax_problem(error, name)]) from error
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position] if isinstance(error.position, int) else ""
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        message = f"the character {error.character!r:.12} is not text. Remove it."
-        raise Problems([Problem(name, line, column, message)]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"is not YAML: {str(error).splitlines()[0]}. Remove what is not text."
         raise Problems([Problem(name, 1, 1, message)]) from error
@@ -126,6 +124,28 @@ def parse(text: str, name: str) -> Document:
     if problems:
         raise Problems(problems)
     return Document(name, data, places)
+
+
+def _refuse_what_is_not_plain(text: str, name: str) -> None:
+    """Depth, tags, anchors: seen in the stream of events, before anything is built or expanded."""
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise Problems([_at(event, name, f"is nested more than {MAX_DEPTH} levels deep. Flatten it.")])
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise Problems([_at(event, name, "anchors and aliases are not read. Write the value out.")])
+        if tag := getattr(event, "tag", None):
+            raise Problems([_at(event, name, _tag_message(tag))])
+
+
+def _tag_message(tag: str) -> str:
+    kind = tag.removeprefix("tag:yaml.org,2002:")
+    fix = "Quote the value." if kind in ("timestamp", "value", "merge") else "Remove it, and quote what is text."
+    return f"the tag {shown(kind)} is not read. {fix}"
 
 
 def _at(item: Any, file: str, message: str) -> Problem:
@@ -150,9 +170,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
 def _plain(node: Any, path: Path_, places: dict[Path_, Place], problems: list[Problem], name: str) -> Any:
     places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
     if node.tag not in _PLAIN_TAGS:
-        tag = node.tag.removeprefix("tag:yaml.org,2002:")
-        fix = "Quote the value." if tag == "timestamp" else "Write plain text, numbers, lists and mappings."
-        problems.append(_at(node, name, f"the tag {tag!r} is not read. {fix}"))
+        problems.append(_at(node, name, _tag_message(node.tag)))
         return None
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), places, problems, name) for i, item in enumerate(node.value)]
@@ -164,21 +182,16 @@ def _plain(node: Any, path: Path_, places: dict[Path_, Place], problems: list[Pr
 def _mapping(node: Any, path: Path_, places: dict[Path_, Place], problems: list[Problem], name: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = key_node.value
+        key, kind, odd = key_node.value, key_node.tag.rsplit(":", 1)[-1], ""
         if not isinstance(key_node, yaml.ScalarNode):
-            problems.append(
-                _at(key_node, name, "a key is a list or a mapping. Use a word; quote it if it has brackets.")
-            )
-            continue
-        if key_node.tag != "tag:yaml.org,2002:str":
-            kind = key_node.tag.rsplit(":", 1)[-1]
-            problems.append(
-                _at(key_node, name, f"the key {key!r} is a {kind} in YAML, not a word. Rename or quote it.")
-            )
-            continue
-        if key in result:
-            line = places[(*path, key)][0]
-            problems.append(_at(key_node, name, f"the key {key!r} stands twice, first in line {line}. Remove one."))
+            odd = "a key is a list or a mapping. Use a word; quote it if it has brackets."
+        elif kind != "str":
+            what = _KINDS.get(kind, f"a {kind}")
+            odd = f"the key {shown(key)} is {what} in YAML, not a word. Rename or quote it."
+        elif key in result:
+            odd = f"the key {shown(key)} stands twice, first in line {places[(*path, key)][0]}. Remove one."
+        if odd:
+            problems.append(_at(key_node, name, odd))
             continue
         places[(*path, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         result[key] = _plain(value_node, (*path, key), places, problems, name)
@@ -195,23 +208,27 @@ def _scalar(node: Any, problems: list[Problem], name: str) -> Any:
         problems.append(_at(node, name, f"YAML reads {text!r} as a truth value. Write true or false, or quote it."))
     elif kind == "str" and _NEARLY_A_NUMBER.fullmatch(text):
         right = _yaml_number(text)
-        problems.append(_at(node, name, f"YAML reads {text!r} as text, not as a number. Write {right}"))
+        problems.append(_at(node, name, f"YAML reads {shown(text)} as text, not as a number. Write {right}"))
     return text if kind == "str" else _CONSTRUCT[kind](node)
 
 
 def _number(node: Any, problems: list[Problem], name: str) -> Any:
-    """A number that reads in decimal what it says; octal, hexadecimal, base 60 and what overflows are refused."""
+    """A number that reads in decimal what it says; octal, hexadecimal, base 60 and what no float holds are refused."""
     text = node.value
     try:
         value = float(text) if "." in text or "e" in text.lower() else int(text)
-    except ValueError:
-        value = None
-    if value is None or re.match(r"[-+]?0\d", text) or not math.isfinite(value):
-        problems.append(
-            _at(node, name, f"{text!r} is not a plain decimal number. Write it in decimal digits, or quote it.")
-        )
-        return 0
-    return value
+        size = math.inf if abs(value) > sys.float_info.max else value
+    except ValueError:  # int() takes a few thousand digits
+        value, size = 0, math.inf if text.lstrip("+-").isdigit() else math.nan
+    if math.isnan(size) or re.match(r"[-+]?0[\d_]", text):
+        what = "is not finite" if _NOT_FINITE.fullmatch(text) else "is not a plain decimal number"
+        fix = "Write a number in decimal digits, or quote it."
+    elif math.isinf(size) or (size == 0 and re.search("[1-9]", text.lower().partition("e")[0])):
+        what, fix = f"is too {'large' if size else 'small'} for a float", "Write one between 1.0e-300 and 1.0e+300."
+    else:
+        return value
+    problems.append(_at(node, name, f"{shown(text)} {what}. {fix}"))
+    return 0
 
 
 def _yaml_number(text: str) -> str:

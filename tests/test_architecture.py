@@ -38,7 +38,7 @@ LAYERS = (
         "expressions",
         "inputs",
     ),
-    ("checking", "relating", "rejecting", "judge", "loading"),
+    ("checking", "relating", "rejecting", "judge", "loading", "sense", "shape"),
     ("run", "drift", "render", "describe"),
     ("cli",),
     ("__main__",),
@@ -209,7 +209,12 @@ def module_of_transformers(file: str) -> str:
 def changes(patched: str, source: str) -> bool:
     """Whether a source compiles, and is another in more than a comment."""
     compile(patched, "patched", "exec")
-    return ast.dump(ast.parse(patched)) != ast.dump(ast.parse(source))
+    return ast.dump(ast.parse(patched)) != dumped(source)
+
+
+@cache
+def dumped(source: str) -> str:
+    return ast.dump(ast.parse(source))
 
 
 @pytest.mark.parametrize("name", MISTAKES)
