@@ -11,7 +11,7 @@ from harness.claims import Check, ItselfSide
 from harness.compare import Arrays, Comparison
 from harness.inputs import Case
 from harness.observables import OBSERVABLES, Observable
-from harness.relating import Cast, Side, ask, bound_of, not_finite, picked, relate, right_side
+from harness.relating import Cast, Side, ask, bound_of, misnamed, not_finite, picked, relate, right_side
 from harness.results import CheckOutcome, CheckResult, Observation, Oracle
 from harness.subjects.base import Pending
 from reference.mistakes import MISTAKES
@@ -100,7 +100,11 @@ class _Total:
             self.comparisons.append((case, Comparison(False, 0, 1, message=message)))
         elif left.error or right.error:
             self.errors.append(f"[{case.name}] {left.error or right.error}")
-        elif not (left.skipped or right.skipped):
+        elif left.skipped or right.skipped:
+            return
+        elif message := misnamed(self.check, left, right, oracle):
+            self.errors.append(f"[{case.name}] {message}")
+        else:
             comparison, undecided = relate(self.check, left, right, self.seed)
             self.comparisons.append((case, comparison))
             self.expected.append(picked(self.check, right.arrays))

@@ -142,3 +142,12 @@ def not_finite(left: Observation, right: Observation, oracle: Oracle) -> str:
     """What an error of arithmetic on the subject's side means; empty where there was none."""
     sides = (left, right) if oracle == "itself" else (left,)
     return next((f"not a finite number: {side.error}" for side in sides if side.error and side.arithmetic), "")
+
+
+def misnamed(check: Check, left: Observation, right: Observation, oracle: Oracle) -> str:
+    """Why `at` names no array, where whoever should have it, by the reference or the literal, does not."""
+    expected = left if oracle in ("literal", "itself") else right
+    both = oracle == "itself" and check.at in right.arrays
+    if check.at is None or check.at in expected.arrays or both:
+        return ""
+    return f"there is no array {check.at!r}: there are {', '.join(sorted(expected.arrays)) or 'none'}"
