@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import inputs as making
 from harness.givens import AdamGiven, DocumentsGiven, ModelGiven, VectorGiven
 from harness.inputs import PROBES, cases, refuse_impossible
 from harness.observables import OBSERVABLES
@@ -263,6 +264,25 @@ def test_sizes_that_cannot_be_are_refused_in_words(observable, what, message):
 def test_sizes_that_fit_are_not_refused_and_can_be_drawn(observable, what):
     refuse_impossible(OBSERVABLES[observable].given(**what))
     assert draw(observable, **what)
+
+
+def test_cases_are_counted_and_too_many_refused_without_making_any(monkeypatch):
+    vectors = OBSERVABLES["rms_norm"].given
+    assert making.count(vectors()) == 1
+    assert making.count(vectors(width=[1, 2], scales=[1.0, 2.0, 3.0], seeds=5)) == 30
+    assert making.count(OBSERVABLES["gradients"].given(lengths=[3, 4, 5], seeds=2)) == 2
+    refuse_impossible(vectors(seeds=1000, width=list(range(1, 11))))
+    monkeypatch.setattr(making, "_choices", lambda _: pytest.fail("they were made"))
+    with pytest.raises(ValueError, match="11,000 cases are more than the 10,000 that a check may have"):
+        refuse_impossible(vectors(seeds=1000, width=list(range(1, 12))))
+
+
+def test_sizes_are_looked_at_once_and_not_for_each_seed(monkeypatch):
+    looked = []
+    sizes = making._sizes
+    monkeypatch.setattr(making, "_sizes", lambda choice: looked.append(choice) or sizes(choice))
+    refuse_impossible(OBSERVABLES["logits"].given(seeds=1000, n_head=[1, 2]))
+    assert len(looked) == 2
 
 
 # --- vectors and gradients --------------------------------------------------------------------------------------------
